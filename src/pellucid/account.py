@@ -1,0 +1,82 @@
+"""What a reconstruction cost: network passes, vector-Jacobian products and operator calls, counted where they happen.
+
+A context variable holds the account of the running reconstruction, so that shared priors and operators stay
+stateless, and two reconstructions in two threads do not count each other's work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class Account:
+    """Counts per image of one reconstruction.
+
+    Args:
+        batch: number of images.
+
+    Attributes:
+        nfe: forward passes of the network, (batch,) int64.
+        vjp: vector-Jacobian products of the network, (batch,) int64.
+        operator_calls: applications of A, its adjoint, its pseudo-inverse or a change of basis, for the whole batch.
+        live: indices of the images that the current sub-batch holds; None while it is all of them.
+    """
+
+    batch: int
+    nfe: Tensor = field(init=False)
+    vjp: Tensor = field(init=False)
+    operator_calls: int = 0
+    live: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        self.nfe = torch.zeros(self.batch, dtype=torch.int64)
+        self.vjp = torch.zeros(self.batch, dtype=torch.int64)
+
+
+_current: ContextVar[Account | None] = ContextVar("pellucid_account", default=None)
+
+
+@contextmanager
+def counting(batch: int) -> Iterator[Account]:
+    """Counts the work done inside the block; accounts nest, the innermost counts."""
+    account = Account(batch)
+    token = _current.set(account)
+    try:
+        yield account
+    finally:
+        _current.reset(token)
+
+
+@contextmanager
+def uncounted() -> Iterator[None]:
+    """Work in the block enters no account: a wrapper that calls a part many times counts itself once."""
+    token = _current.set(None)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def count_nfe() -> None:
+    """One forward pass of the network for every live image."""
+    if (account := _current.get()) is not None:
+        account.nfe[slice(None) if account.live is None else account.live] += 1
+
+
+def count_vjp() -> None:
+    """One vector-Jacobian product of the network for every live image."""
+    if (account := _current.get()) is not None:
+        account.vjp[slice(None) if account.live is None else account.live] += 1
+
+
+def count_operator() -> None:
+    """One call of the operator, of its adjoint, or of a change of basis."""
+    if (account := _current.get()) is not None:
+        account.operator_calls += 1

@@ -1,0 +1,33 @@
+"""Consistency: how the measurement is respected on the way. The base class respects nothing."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from pellucid.noise import Noise
+from pellucid.operators.base import Operator
+from pellucid.prior.base import Estimate, Prior, State
+from pellucid.problem import Observation
+from pellucid.step import Step
+
+
+class Consistency:
+    """Two places to act: on the estimate before the step is made, and on the step's result.
+
+    Attributes:
+        needs: the rung of the operator ladder that the method stands on.
+        needs_vjp: whether the estimate must be differentiable.
+    """
+
+    needs: ClassVar[type[Operator]] = Operator
+    needs_vjp: bool = False
+
+    def refine(self, estimate: Estimate, state: State, observation: Observation, prior: Prior) -> Estimate:
+        """The estimate to step from, with the eps that the method pairs it with."""
+        return estimate
+
+    def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
+        """x_s, given the step that the transition made."""
+        return step.x_s

@@ -1,0 +1,140 @@
+"""Grids: which times a reconstruction visits, from the start's time down to 0, some of them on the way up again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pellucid.errors import CompatibilityError
+from pellucid.process import Process
+
+
+class Grid(ABC):
+    """A sequence of times for every image."""
+
+    def top(self, process: Process) -> float:
+        """The time that a start from pure noise belongs to."""
+        return process.t_max
+
+    @abstractmethod
+    def times(self, process: Process, start: Tensor) -> Tensor:
+        """(steps + 1, b) times: `start` (b,) first, 0 last. Where two neighbours agree, that image does not step."""
+
+
+@dataclass(frozen=True)
+class Uniform(Grid):
+    """t_k = start (1 - k / steps), at the process's pace; whole times in a discrete process ("trailing" elsewhere).
+
+    Args:
+        steps: number of network calls.
+        power: exponent of the spacing: 2 is denser near 0 (quadratic), 1 even.
+    """
+
+    steps: int
+    power: float = 1.0
+
+    def __post_init__(self) -> None:
+        _positive(self.steps)
+
+    def times(self, process: Process, start: Tensor) -> Tensor:
+        share = torch.linspace(1, 0, self.steps + 1, dtype=torch.float64)[:, None] ** self.power
+        times = process.on_grid(process.at_pace(share * process.pace(start)))
+        return torch.cat([start[None], times[1:]])
+
+
+@dataclass(frozen=True)
+class Inclusive(Grid):
+    """Both ends of a discrete schedule: t_j = 1 + round(j (start - 1) / (steps - 1)), j = steps - 1 .. 0, then 0.
+
+    With start = T this is guided-diffusion's respacing, with another start SSD's lists.
+    """
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        _positive(self.steps)
+
+    def times(self, process: Process, start: Tensor) -> Tensor:
+        _discrete(process, self)
+        j = torch.arange(self.steps - 1, -1, -1, dtype=torch.float64)[:, None]
+        times = 1 + torch.round(j * ((start - 1) / max(self.steps - 1, 1)))
+        return torch.cat([torch.maximum(times, times.new_ones(())) if self.steps > 1 else start[None], 0 * start[None]])
+
+
+@dataclass(frozen=True)
+class Leading(Grid):
+    """t_j = 1 + j (T // steps), j = steps - 1 .. 0, then 0: the grid of DDRM's and DDNM's codes ("leading")."""
+
+    steps: int
+
+    def __post_init__(self) -> None:
+        _positive(self.steps)
+
+    def top(self, process: Process) -> float:
+        _discrete(process, self)
+        return 1 + (self.steps - 1) * (process.t_max // self.steps)
+
+    def times(self, process: Process, start: Tensor) -> Tensor:
+        stride = process.t_max // self.steps
+        _discrete(process, self)
+        times = 1 + stride * torch.arange(self.steps - 1, -1, -1, dtype=torch.float64)[:, None]
+        times = torch.minimum(times, start[None])
+        return torch.cat([start[None], times[1:] if bool((times[0] == start).all()) else times, 0 * start[None]])
+
+
+@dataclass(frozen=True)
+class TimeTravel(Grid):
+    """Goes back up `length` points of a grid, `repeat` times in all, at every `length`-th point.
+
+    Lugmayr et al., RePaint, CVPR 2022, Algorithm 1 and appendix; DDNM uses it under the name time travel.
+
+    Args:
+        grid: the grid to travel on.
+        length: how many points back at a time.
+        repeat: how often a stretch is walked down; 1 is no travel.
+    """
+
+    grid: Grid
+    length: int = 10
+    repeat: int = 10
+
+    def top(self, process: Process) -> float:
+        return self.grid.top(process)
+
+    def times(self, process: Process, start: Tensor) -> Tensor:
+        times = self.grid.times(process, start)
+        return times[torch.tensor(self.order(len(times) - 1))]
+
+    def order(self, steps: int) -> list[int]:
+        """Indices into the grid's times, 0 (noisiest) .. steps (clean)."""
+        left = dict.fromkeys(range(0, steps - self.length, self.length), self.repeat - 1)
+        height, path = steps, []
+        while height >= 1:
+            height -= 1
+            path.append(height)
+            if left.get(height, 0) > 0:
+                left[height] -= 1
+                path.extend(range(height + 1, height + self.length + 1))
+                height += self.length
+        return [steps - 1 - h for h in path] + [steps]
+
+
+@dataclass(frozen=True)
+class Nowhere(Grid):
+    """No step at all: what the start returns is the result."""
+
+    def times(self, process: Process, start: Tensor) -> Tensor:
+        return start[None]
+
+
+def _positive(steps: int) -> None:
+    if steps < 1:
+        raise CompatibilityError(f"a grid needs at least 1 step, not {steps}")
+
+
+def _discrete(process: Process, grid: Grid) -> None:
+    if not process.discrete:
+        raise CompatibilityError(f"{type(grid).__name__} needs a discrete process; Uniform works with any")

@@ -1,0 +1,77 @@
+"""A method is a frozen bundle of five parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pellucid.consistency.base import Consistency
+from pellucid.errors import CompatibilityError, NeedsCapability
+from pellucid.grid import Grid
+from pellucid.operators.base import LinearOperator, Operator, Spectral
+from pellucid.prior.base import Clip, Prior
+from pellucid.problem import Problem
+from pellucid.start.base import Start
+from pellucid.start.noise import PureNoise
+from pellucid.stop import Stop
+from pellucid.transition import Inversion, Transition
+
+RUNGS: dict[type[Operator], str] = {
+    Spectral: "a spectral operator (one with a known singular value decomposition)",
+    LinearOperator: "a linear operator",
+    Operator: "any operator",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """How to reconstruct.
+
+    Args:
+        grid: which times, also upward.
+        transition: k and nu of a downward step.
+        start: where from.
+        consistency: how y is respected.
+        stop: when to end, and which output.
+        clip: "no", or clip x0 to the prior's bounds (if it has any) and "keep" or "recompute" eps.
+        climb: the rule of upward steps inside the grid: the forward process (`Inversion(1)`), or `Renoise`, from the
+            last unrefined x0.
+        name: for messages.
+
+    Raises:
+        CompatibilityError: `clip` is none of the three words.
+    """
+
+    grid: Grid
+    transition: Transition
+    start: Start = PureNoise()
+    consistency: Consistency = field(default_factory=Consistency)
+    stop: Stop = Stop()
+    clip: Clip = "no"
+    climb: Transition = Inversion(eta=1.0)
+    name: str = "method"
+
+    def __post_init__(self) -> None:
+        if self.clip not in ("no", "keep", "recompute"):
+            raise CompatibilityError(f"clip must be 'no', 'keep' or 'recompute', not {self.clip!r}")
+
+    def check(self, problem: Problem, prior: Prior) -> None:
+        """Refuses before any work what cannot work.
+
+        Raises:
+            NeedsCapability: the operator stands too low on the ladder.
+            CompatibilityError: the prior lacks what the transition needs, or y lives on another shape.
+            ShapeError: the prior cannot take pictures of this shape.
+        """
+        for part in (self.start, self.consistency):
+            if not isinstance(problem.operator, part.needs):
+                raise NeedsCapability(
+                    f"{self.name} needs {_rung(part.needs)}, and {type(problem.operator).__name__} is not one; "
+                    f"dps takes any operator"
+                )
+        if self.transition.needs_learned_variance and not prior.learned_variance:
+            raise CompatibilityError(f"{self.name}: the prior predicts no variance; use the transition DDPM() instead")
+        prior.check(problem.operator.image_shape)
+
+
+def _rung(needs: type[Operator]) -> str:
+    return RUNGS.get(needs, f"a {needs.__name__} operator")

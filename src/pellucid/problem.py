@@ -1,0 +1,88 @@
+"""What a solver may know: the measurement, the forward model, the noise. Never the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pellucid.errors import ProblemError
+from pellucid.operators.base import Operator
+from pellucid.typing import expand
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A measurement y = A(x) + n.
+
+    Args:
+        y: (b, *measurement_shape), in the units of pictures in [0, 1].
+        operator: A, on pictures in [0, 1].
+        noise_std: standard deviation of Gaussian n in [0, 1] units, one number or (b,).
+        gain: Poisson noise adds variance gain * A(x), that is 1 / (photons at white); 0 for none, or (b,).
+
+    Raises:
+        ShapeError: y does not fit the operator.
+        ProblemError: y, the noise or the gain is not finite, or one of the latter is negative or of a wrong length.
+    """
+
+    y: Tensor
+    operator: Operator
+    noise_std: float | Tensor = 0.0
+    gain: float | Tensor = 0.0
+
+    def __post_init__(self) -> None:
+        self.operator.require(self.y, self.operator.measurement_shape, "measurement")
+        if not torch.isfinite(self.y).all():
+            raise ProblemError("the measurement holds NaN or infinite values; mend or mask them first")
+        for name in ("noise_std", "gain"):
+            value = torch.as_tensor(getattr(self, name))
+            if value.ndim > 1 or (value.ndim == 1 and len(value) != len(self.y)):
+                raise ProblemError(f"{name} must be one number or one per image ({len(self.y)}), not {tuple(value.shape)}")
+            if not torch.isfinite(value).all() or (value < 0).any():
+                raise ProblemError(f"{name} must be finite and not negative, not {getattr(self, name)}")
+
+    @property
+    def std(self) -> Tensor:
+        """noise_std per image, (b,) float64."""
+        return torch.as_tensor(self.noise_std, dtype=torch.float64, device=self.y.device).expand(len(self.y))
+
+    @property
+    def variance(self) -> Tensor:
+        """Variance of every entry of y, broadcastable to y: noise_std^2 + gain * max(y, gain) (Poisson, plug-in mean)."""
+        gaussian = expand(self.std**2, self.y)
+        gain = expand(torch.as_tensor(self.gain, dtype=torch.float64), self.y)
+        if not gain.any():
+            return gaussian
+        return gaussian + gain * torch.maximum(self.y, gain)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A problem in the units of the prior's space, as `Codec.observe` makes it: y = A(x) + n.
+
+    Attributes:
+        y: (b, *measurement_shape).
+        operator: A on the prior's space.
+        noise_std: Gaussian noise level, (b,) float64.
+        variance: of every entry of y, broadcastable to y; it exceeds noise_std^2 where there is Poisson noise.
+    """
+
+    y: Tensor
+    operator: Operator
+    noise_std: Tensor
+    variance: Tensor
+
+    def residual(self, x0: Tensor) -> Tensor:
+        """y - A(x_0)."""
+        return self.y - self.operator(x0)
+
+    def select(self, index: Tensor) -> Observation:
+        """The observation of images `index` of the batch."""
+        return Observation(
+            self.y[index],
+            self.operator.select(index),
+            self.noise_std[index],
+            self.variance[index] if len(self.variance) == len(self.y) else self.variance,
+        )

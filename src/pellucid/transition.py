@@ -1,0 +1,142 @@
+"""Transitions: k and nu of x_s = M_s(x0) + k eps + nu z, from time t to time s.
+
+Every formula is in terms of alpha and sigma alone, so it holds for any grid and any Gaussian process.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pellucid.errors import CompatibilityError
+from pellucid.prior.base import Estimate
+from pellucid.process import Process
+from pellucid.typing import expand
+
+
+class Transition(ABC):
+    """The rule of one step. `needs_learned_variance` says whether the prior must predict its variance."""
+
+    needs_learned_variance = False
+
+    @abstractmethod
+    def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        """(k, nu), each (b,) or of the picture's shape."""
+
+
+def posterior_share(process: Process, t: Tensor, s: Tensor) -> Tensor:
+    """tau = 1 - (alpha_t sigma_s / (alpha_s sigma_t))^2: the share of sigma_s^2 that DDPM draws afresh, (b,)."""
+    inner = process.alpha(t) * process.sigma(s) / (process.alpha(s) * process.sigma(t))
+    return (1 - inner**2).clamp(min=0)
+
+
+def beta(process: Process, t: Tensor, s: Tensor) -> Tensor:
+    """Variance that the forward process adds from s up to t: sigma_t^2 - (alpha_t sigma_s / alpha_s)^2, (b,).
+
+    For a variance-preserving process this is 1 - alpha_t^2 / alpha_s^2, the beta of the step of this grid.
+    """
+    return (process.sigma(t) ** 2 - (process.alpha(t) / process.alpha(s) * process.sigma(s)) ** 2).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class DDIM(Transition):
+    """k = sigma_s sqrt(1 - eta^2 tau), nu = sigma_s eta sqrt(tau). eta = 0: deterministic; eta = 1: DDPM.
+
+    Song et al., Denoising Diffusion Implicit Models, ICLR 2021, eq. (12) and (16). For a small eta above 1 (the upper
+    variance choice) k would stay real only by luck, so eta is held to [0, 1].
+    """
+
+    eta: float = 0.0
+
+    def __post_init__(self) -> None:
+        _share("eta", self.eta)
+
+    def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        fresh = self.eta**2 * posterior_share(process, t, s)
+        return process.sigma(s) * (1 - fresh).sqrt(), process.sigma(s) * fresh.sqrt()
+
+
+@dataclass(frozen=True)
+class DDPM(DDIM):
+    """Ancestral sampling, DDIM at eta = 1: the posterior q(x_s | x_t, x_0) (Ho et al., 2020, eq. 6 and 7)."""
+
+    eta: float = 1.0
+
+
+@dataclass(frozen=True)
+class LearnedVariance(Transition):
+    """DDPM's k, and nu from the network: ln nu^2 = f ln beta + (1 - f) ln betatilde (Nichol and Dhariwal, 2021, eq. 15).
+
+    The last step, into sigma_s = 0, draws no noise.
+    """
+
+    needs_learned_variance = True
+
+    def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        if estimate.mix is None:
+            raise CompatibilityError("LearnedVariance needs a prior with learned variance; DDPM() works with any")
+        share, sigma = posterior_share(process, t, s), process.sigma(s)
+        k = sigma * (1 - share).sqrt()
+        tiny = torch.finfo(torch.float64).tiny
+        log_beta = expand(beta(process, t, s).clamp(min=tiny).log(), estimate.mix)
+        log_posterior = expand((share * sigma**2).clamp(min=tiny).log(), estimate.mix)
+        nu = torch.exp((estimate.mix * log_beta + (1 - estimate.mix) * log_posterior) / 2)
+        return k, torch.where(expand(sigma, nu) > 0, nu, 0)
+
+
+@dataclass(frozen=True)
+class FixedLarge(Transition):
+    """DDPM's k, and nu^2 = beta, the upper variance choice of Ho et al. (2020, section 3.2); none in the last step."""
+
+    def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        sigma = process.sigma(s)
+        k = sigma * (1 - posterior_share(process, t, s)).sqrt()
+        return k, torch.where(sigma > 0, beta(process, t, s).sqrt(), 0)
+
+
+@dataclass(frozen=True)
+class Mixed(Transition):
+    """k = sigma_s sqrt(1 - eta^2), nu = sigma_s eta: DDNM (eq. 14 there), SSD's generation, DiffPIR with eta^2 = zeta."""
+
+    eta: float = 0.85
+
+    def __post_init__(self) -> None:
+        _share("eta", self.eta)
+
+    def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        sigma = process.sigma(s)
+        return sigma * (1 - self.eta**2) ** 0.5, sigma * self.eta
+
+
+@dataclass(frozen=True)
+class Renoise(Transition):
+    """k = 0, nu = sigma_s: forget eps, draw anew. CCDF's start, DDNM's way back up."""
+
+    def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        return torch.zeros_like(s), process.sigma(s)
+
+
+@dataclass(frozen=True)
+class Inversion(Transition):
+    """SSD's distortion-adaptive inversion, upward (s > t): k^2 = sigma_s^2 - eta beta_s, nu^2 = eta beta_s.
+
+    beta_s = 1 - alpha_s^2 / alpha_t^2 (variance preserving). eta = 0 is DDIM inversion; eta = 1 is the forward process itself.
+    Liu et al., Accelerating Diffusion Models for Inverse Problems through Shortcut Sampling, IJCAI 2024, eq. (11).
+    """
+
+    eta: float = 0.4
+
+    def __post_init__(self) -> None:
+        _share("eta", self.eta)
+
+    def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        fresh = self.eta * beta(process, s, t)
+        return (process.sigma(s) ** 2 - fresh).clamp(min=0).sqrt(), fresh.sqrt()
+
+
+def _share(name: str, value: float) -> None:
+    if not 0 <= value <= 1:
+        raise CompatibilityError(f"{name} must lie in [0, 1], not {value}")
