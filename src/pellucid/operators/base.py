@@ -8,14 +8,15 @@ the underscored methods; the public ones check shapes and count calls.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Self
+from copy import copy
+from typing import Self, overload
 
 import torch
 from torch import Tensor, nn
 
 from pellucid.account import count_operator
 from pellucid.errors import ShapeError
-from pellucid.typing import Shape
+from pellucid.typing import Shape, expand
 
 
 class Operator(nn.Module, ABC):
@@ -26,7 +27,9 @@ class Operator(nn.Module, ABC):
         measurement_shape: shape of one measurement y; the picture's if not given.
         batch: how many images the parameters are for (one kernel, mask or width an image); None: the same for all.
 
-    Buffers are float64 on the CPU and are converted to the argument's dtype and device when first used there.
+    The parameters are buffers, float64 on the CPU, with a leading dimension of 1 or `batch` (`hold`). They are
+    converted to the argument's dtype and device when first used there (`constant`); what follows from them at some
+    cost, a singular value decomposition, is computed when first asked for (`_derive`) and not saved.
     """
 
     def __init__(self, image_shape: Shape, measurement_shape: Shape | None = None, batch: int | None = None) -> None:
@@ -35,6 +38,7 @@ class Operator(nn.Module, ABC):
         self.measurement_shape: Shape = tuple(measurement_shape or image_shape)
         self.batch = batch
         self._converted: dict[tuple[str, torch.dtype, torch.device], Tensor] = {}
+        self.register_load_state_dict_post_hook(_forget_derived)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         """A(x): (b, *image_shape) -> (b, *measurement_shape). Raises `ShapeError`."""
@@ -49,7 +53,18 @@ class Operator(nn.Module, ABC):
         """The same forward model for images `index` of the batch; itself when all images share their parameters."""
         if self.batch is None:
             return self
-        raise NotImplementedError(f"{type(self).__name__} has a parameter per image and must define select()")
+        chosen = copy(self)
+        chosen._converted = {}
+        chosen._non_persistent_buffers_set = set(self._non_persistent_buffers_set)
+        chosen._buffers = {
+            name: value[index] if value is not None and len(value) == self.batch else value
+            for name, value in self._buffers.items()
+        }
+        chosen._modules = {
+            name: part.select(index) if isinstance(part, Operator) else part for name, part in self._modules.items()
+        }
+        chosen.batch = int(torch.arange(self.batch, device=index.device)[index].numel())
+        return chosen
 
     def require(self, tensor: Tensor, shape: Shape, what: str) -> None:
         """Raises `ShapeError` unless `tensor` is (b, *shape) with a batch that the operator's parameters fit."""
@@ -61,15 +76,63 @@ class Operator(nn.Module, ABC):
         if self.batch is not None and len(tensor) != self.batch:
             raise ShapeError(f"{type(self).__name__} has parameters for {self.batch} images, not for {len(tensor)}")
 
+    def hold(self, name: str, value: Tensor, *, derived: bool = False) -> None:
+        """Registers the buffer `name`, (1 or batch, ...); derived ones are not part of the state."""
+        if len(value) not in (1, self.batch or 1):
+            raise ShapeError(f"{type(self).__name__}.{name} has {len(value)} entries for {self.batch or 1} images")
+        self.register_buffer(name, value, persistent=not derived)
+
     def constant(self, name: str, like: Tensor) -> Tensor:
         """The buffer `name` in the dtype (real or complex as it is) and on the device of `like`, converted once."""
-        value = self.get_buffer(name)
-        real = like.dtype.to_real() if like.is_complex() else like.dtype
-        dtype = real.to_complex() if value.is_complex() else real if value.is_floating_point() else value.dtype
-        key = (name, dtype, like.device)
-        if key not in self._converted:
-            self._converted[key] = value.to(dtype=dtype, device=like.device)
+        with torch.inference_mode(False), torch.no_grad():
+            if name not in self._buffers:
+                self._derive()
+            value = self.get_buffer(name)
+            real = like.dtype.to_real() if like.is_complex() else like.dtype
+            dtype = real.to_complex() if value.is_complex() else real if value.is_floating_point() else value.dtype
+            key = (name, dtype, like.device)
+            if key not in self._converted:
+                self._converted[key] = value.to(dtype).to(like.device)
         return self._converted[key]
+
+    def _derive(self) -> None:
+        """Holds the derived buffers; for operators that have some."""
+
+    def __matmul__(self, other: Operator) -> Operator:
+        """A @ B: x -> A(B(x))."""
+        from pellucid.operators.algebra import compose
+
+        return compose(self, other)
+
+    def __add__(self, other: Operator) -> Operator:
+        """A + B: x -> A(x) + B(x)."""
+        from pellucid.operators.algebra import add
+
+        return add(self, other)
+
+    def __mul__(self, factor: float) -> Operator:
+        """A * a: x -> a A(x)."""
+        from pellucid.operators.algebra import scale
+
+        return scale(self, factor)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Operator:
+        """-A."""
+        return self * -1.0
+
+    def __sub__(self, other: Operator) -> Operator:
+        """A - B."""
+        return self + -other
+
+
+def _forget_derived(module: nn.Module, _: object) -> None:
+    """After new parameters were loaded: drops what was computed from the old ones."""
+    if isinstance(module, Operator):
+        module._converted.clear()
+        for name in tuple(module._non_persistent_buffers_set):
+            delattr(module, name)
 
 
 class LinearOperator(Operator):
@@ -86,36 +149,57 @@ class LinearOperator(Operator):
         count_operator()
         return self._adjoint(y)
 
+    @abstractmethod
+    def _adjoint(self, y: Tensor) -> Tensor: ...
+
     def pinv(self, y: Tensor) -> Tensor:
-        """A^+ y, the least-squares solution of least norm: (b, *measurement_shape) -> (b, *image_shape).
-
-        Here by conjugate gradients on A^T A x = A^T y, to a relative residual of 1e-6 in float32 and 1e-12 in float64.
-        """
-        from pellucid.operators.solve import pinv_by_cg
-
+        """A^+ y, the least-squares solution of least norm: (b, *measurement_shape) -> (b, *image_shape)."""
         self.require(y, self.measurement_shape, "measurement")
         count_operator()
+        return self._pinv(y)
+
+    def _pinv(self, y: Tensor) -> Tensor:
+        """By conjugate gradients on A^T A x = A^T y, to a relative residual of 1e-6 (float32) or 1e-12 (float64)."""
+        from pellucid.operators.solve import pinv_by_cg
+
         return pinv_by_cg(self, y)
 
     def solve_normal(self, rhs: Tensor, weight: Tensor) -> Tensor:
-        """(A^T A + weight I)^{-1} rhs for images rhs and weights (b,) > 0; here by conjugate gradients."""
+        """(A^T A + weight I)^{-1} rhs for pictures rhs and weights (b,) > 0; here by conjugate gradients."""
         from pellucid.operators.solve import normal_by_cg
 
+        self.require(rhs, self.image_shape, "picture")
+        count_operator()
         return normal_by_cg(self, rhs, weight)
 
-    @abstractmethod
-    def _adjoint(self, y: Tensor) -> Tensor: ...
+    def norm(self, like: Tensor) -> Tensor:
+        """The largest singular value of every image, (b,) for pictures `like`; here by 100 power iterations."""
+        from pellucid.operators.solve import norm_by_power_iteration
+
+        self.require(like, self.image_shape, "picture")
+        return norm_by_power_iteration(self, like)
+
+    @overload
+    def __matmul__(self, other: LinearOperator) -> LinearOperator: ...
+    @overload
+    def __matmul__(self, other: Operator) -> Operator: ...
+    def __matmul__(self, other: Operator) -> Operator:
+        """A @ B: x -> A(B(x)), linear if both are."""
+        return super().__matmul__(other)
 
 
 class Spectral(LinearOperator):
     """A linear operator with a known singular value decomposition A = U S V^T, never as a dense matrix.
 
-    The spectrum of a picture is an array with as many entries as the picture has; entries without a singular
-    value (the null space) have s = 0. `measured_to_spectrum` fills those with zeros. The bases are unitary and may be
-    complex (Fourier), the singular values are real and not negative.
+    A spectrum has the shape of the picture; entries without a singular value (the null space) have s = 0, and
+    `measured_to_spectrum` fills those with zeros. V is orthogonal, U has orthonormal columns where s may be positive;
+    both are real (a circular blur uses the Hartley transform), and the singular values are not negative.
 
     Args:
-        rcond: `pinv` and `kept` leave out singular values below `rcond` times the largest of the image.
+        image_shape: (c, h, w) of one picture x.
+        measurement_shape: shape of one measurement y; the picture's if not given.
+        batch: how many images the parameters are for; None: the same for all.
+        rcond: `pinv` and `kept` leave out singular values of at most `rcond` times the largest of the image.
     """
 
     iterative_pinv = False
@@ -132,50 +216,77 @@ class Spectral(LinearOperator):
 
     @abstractmethod
     def singular_values(self, like: Tensor) -> Tensor:
-        """S, real, broadcastable against spectra (b, ...), in the precision and on the device of `like`."""
+        """S, broadcastable against spectra (b, *image_shape), in the precision and on the device of `like`."""
 
     @abstractmethod
+    def _to_spectrum(self, x: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _from_spectrum(self, c: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _measured_to_spectrum(self, y: Tensor) -> Tensor: ...
+
+    @abstractmethod
+    def _spectrum_to_measured(self, c: Tensor) -> Tensor: ...
+
     def to_spectrum(self, x: Tensor) -> Tensor:
         """V^T x: pictures -> spectra."""
+        self.require(x, self.image_shape, "picture")
+        count_operator()
+        return self._to_spectrum(x)
 
-    @abstractmethod
     def from_spectrum(self, c: Tensor) -> Tensor:
-        """V c: spectra -> pictures (real)."""
+        """V c: spectra -> pictures."""
+        self.require(c, self.image_shape, "spectrum")
+        count_operator()
+        return self._from_spectrum(c)
 
-    @abstractmethod
     def measured_to_spectrum(self, y: Tensor) -> Tensor:
         """U^T y: measurements -> spectra, zero where there is no singular value."""
+        self.require(y, self.measurement_shape, "measurement")
+        count_operator()
+        return self._measured_to_spectrum(y)
 
-    @abstractmethod
     def spectrum_to_measured(self, c: Tensor) -> Tensor:
-        """U c: spectra -> measurements (real); entries without a singular value do not matter."""
+        """U c: spectra -> measurements; entries without a singular value do not matter."""
+        self.require(c, self.image_shape, "spectrum")
+        count_operator()
+        return self._spectrum_to_measured(c)
 
     def kept(self, like: Tensor) -> Tensor:
         """Which singular values the pseudo-inverse uses: bool, the shape of `singular_values(like)`."""
         s = self.singular_values(like)
-        largest = s.flatten(1).amax(1).reshape(-1, *(1,) * (s.ndim - 1))
-        return s > self.rcond * largest
+        return s > self.rcond * expand(s.flatten(1).amax(1), s)
 
     def inverse_singular_values(self, like: Tensor) -> Tensor:
         """1 / s where kept, 0 elsewhere."""
         s, kept = self.singular_values(like), self.kept(like)
         return torch.where(kept, 1 / torch.where(kept, s, 1), 0)
 
+    def truncated(self) -> Spectral:
+        """The operator without the singular values that `pinv` leaves out: its exact pseudo-inverse is `pinv`."""
+        from pellucid.operators.algebra import Truncated
+
+        return Truncated(self)
+
     def _forward(self, x: Tensor) -> Tensor:
-        return self.spectrum_to_measured(self.singular_values(x) * self.to_spectrum(x))
+        return self._spectrum_to_measured(self.singular_values(x) * self._to_spectrum(x))
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self.from_spectrum(self.singular_values(y) * self.measured_to_spectrum(y))
+        return self._from_spectrum(self.singular_values(y) * self._measured_to_spectrum(y))
 
-    def pinv(self, y: Tensor) -> Tensor:
-        """A^+ y = V S^+ U^T y, singular values below rcond times the largest taken as zero. Exact by structure."""
-        self.require(y, self.measurement_shape, "measurement")
-        count_operator()
-        return self.from_spectrum(self.inverse_singular_values(y) * self.measured_to_spectrum(y))
+    def _pinv(self, y: Tensor) -> Tensor:
+        """V S^+ U^T y, singular values of at most rcond times the largest taken as zero. Exact by structure."""
+        return self._from_spectrum(self.inverse_singular_values(y) * self._measured_to_spectrum(y))
 
     def solve_normal(self, rhs: Tensor, weight: Tensor) -> Tensor:
-        """(A^T A + weight I)^{-1} rhs in the spectral basis: exact."""
+        """(A^T A + weight I)^{-1} rhs in the spectral basis: exact, with every singular value."""
+        self.require(rhs, self.image_shape, "picture")
         count_operator()
         s = self.singular_values(rhs)
-        w = weight.to(s).reshape(-1, *(1,) * (s.ndim - 1))
-        return self.from_spectrum(self.to_spectrum(rhs) / (s**2 + w))
+        return self._from_spectrum(self._to_spectrum(rhs) / (s**2 + expand(weight, rhs)))
+
+    def norm(self, like: Tensor) -> Tensor:
+        """The largest singular value of every image, exact: (b,)."""
+        return self.singular_values(like).flatten(1).amax(1).expand(len(like))
