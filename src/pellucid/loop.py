@@ -119,7 +119,7 @@ def advance(part: Part, s: Tensor, prior: Prior, method: Method) -> Step:
     raw = prior.estimate(state, differentiable=method.consistency.needs_vjp)
     if method.clip != "no" and prior.codec.bounds is not None:
         raw = raw.clipped(prior.codec.bounds, state, process, method.clip)
-    estimate = method.consistency.refine(raw, state, part.observation, prior)
+    estimate = method.consistency.refine(raw, state, s, part.observation, prior)
     k, nu = method.transition.weights(process, state.t, s, estimate)
     z = part.noise.normal(state.x, state.index, "step")
     mean = process.mean(estimate.x0, s) + expand(k, state.x) * estimate.eps

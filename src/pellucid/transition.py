@@ -41,6 +41,14 @@ def beta(process: Process, t: Tensor, s: Tensor) -> Tensor:
     return (process.sigma(t) ** 2 - (process.alpha(t) / process.alpha(s) * process.sigma(s)) ** 2).clamp(min=0)
 
 
+def score_shift(process: Process, t: Tensor, s: Tensor) -> Tensor:
+    """How far DDPM's mean moves when the score at x_t gains g: by (alpha_s / alpha_t) beta g, (b,).
+
+    From x0 + (sigma_t^2 / alpha_t) g and eps - sigma_t g in M_s(x0) + k eps with DDPM's k.
+    """
+    return process.alpha(s) / process.alpha(t) * beta(process, t, s)
+
+
 @dataclass(frozen=True)
 class DDIM(Transition):
     """k = sigma_s sqrt(1 - eta^2 tau), nu = sigma_s eta sqrt(tau). eta = 0: deterministic; eta = 1: DDPM.

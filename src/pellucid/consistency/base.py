@@ -24,8 +24,8 @@ class Consistency:
     needs: ClassVar[type[Operator]] = Operator
     needs_vjp: bool = False
 
-    def refine(self, estimate: Estimate, state: State, observation: Observation, prior: Prior) -> Estimate:
-        """The estimate to step from, with the eps that the method pairs it with."""
+    def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
+        """The estimate to step from x_t to time s with, and the eps that the method pairs it with."""
         return estimate
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:

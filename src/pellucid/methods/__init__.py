@@ -1,0 +1,146 @@
+"""Methods by name: one paper, one file, each a preset that bundles the parts of `pellucid.method.Method`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pellucid.errors import ConfigError, UnknownNameError
+from pellucid.method import Method
+from pellucid.methods.admm import admm_tv, pnp_admm
+from pellucid.methods.ccdf import ccdf, ccdf_dps
+from pellucid.methods.ddnm import ddnm, ddnm_plus
+from pellucid.methods.ddrm import ddrm
+from pellucid.methods.diffpir import diffpir
+from pellucid.methods.dmps import dmps
+from pellucid.methods.dps import dps
+from pellucid.methods.mcg import mcg
+from pellucid.methods.pigdm import pigdm
+from pellucid.methods.pinv import pinv
+from pellucid.methods.repaint import repaint
+from pellucid.methods.ssd import ssd, ssd_plus
+from pellucid.methods.unconditional import unconditional
+from pellucid.operators.base import Operator
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A method by name.
+
+    Args:
+        name: what the command line calls it.
+        make: the function that builds it; its keyword arguments are the method's options.
+        models_noise: whether the method knows the noise level; the others are made for noiseless measurements.
+    """
+
+    name: str
+    make: Callable[..., Method]
+    models_noise: bool = True
+
+    @property
+    def summary(self) -> str:
+        """First line of the docstring."""
+        return self.doc.splitlines()[0]
+
+    @property
+    def doc(self) -> str:
+        """The docstring: reference, map of equations, defaults, differences from the released code."""
+        return inspect.getdoc(self.make) or ""
+
+    @property
+    def reference(self) -> str:
+        """The paper: the docstring's line that starts with "Reference:"."""
+        return next((line.removeprefix("Reference: ") for line in self.doc.splitlines() if line[:10] == "Reference:"), "")
+
+    @property
+    def needs(self) -> type[Operator]:
+        """The rung of the operator ladder that the method stands on: the higher of its start's and consistency's."""
+        method = self.make()
+        parts = (method.start.needs, method.consistency.needs)
+        return max(parts, key=lambda rung: len(rung.__mro__))
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options and their defaults."""
+        return {name: parameter.default for name, parameter in inspect.signature(self.make).parameters.items()}
+
+    @property
+    def default_nfe(self) -> int | None:
+        """Network calls at defaults; None for a method that has no such setting."""
+        return self.options.get("nfe")
+
+    def build(self, nfe: int | None = None, **options: Any) -> Method:
+        """The method with some options changed.
+
+        Raises:
+            ConfigError: the method has no such option.
+            CompatibilityError: a value is out of its range.
+        """
+        if nfe is not None:
+            options["nfe"] = nfe
+        for option in options:
+            if option not in self.options:
+                known = ", ".join(self.options) or "none"
+                raise ConfigError(f"{self.name} has no option {option!r}; its options are: {known}")
+        return self.make(**options)
+
+
+METHODS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset("ssd", ssd, models_noise=False),
+        Preset("ssd+", ssd_plus),
+        Preset("ddnm", ddnm, models_noise=False),
+        Preset("ddnm+", ddnm_plus),
+        Preset("ddrm", ddrm),
+        Preset("dps", dps),
+        Preset("pigdm", pigdm),
+        Preset("dmps", dmps),
+        Preset("diffpir", diffpir),
+        Preset("mcg", mcg, models_noise=False),
+        Preset("repaint", repaint, models_noise=False),
+        Preset("ccdf", ccdf, models_noise=False),
+        Preset("ccdf-dps", ccdf_dps),
+        Preset("pnp-admm", pnp_admm),
+        Preset("admm-tv", admm_tv),
+        Preset("pinv", pinv, models_noise=False),
+        Preset("unconditional", unconditional, models_noise=False),
+    )
+}
+
+
+def get(name: str) -> Preset:
+    """The preset of that name.
+
+    Raises:
+        UnknownNameError: there is none; the message names the nearest.
+    """
+    if name not in METHODS:
+        raise UnknownNameError("method", name, METHODS)
+    return METHODS[name]
+
+
+__all__ = [
+    "METHODS",
+    "Preset",
+    "admm_tv",
+    "ccdf",
+    "ccdf_dps",
+    "ddnm",
+    "ddnm_plus",
+    "ddrm",
+    "diffpir",
+    "dmps",
+    "dps",
+    "get",
+    "mcg",
+    "pigdm",
+    "pinv",
+    "pnp_admm",
+    "repaint",
+    "ssd",
+    "ssd_plus",
+    "unconditional",
+]

@@ -1,0 +1,62 @@
+"""Back-projection: the part of x0 that the measurement determines is replaced, the rest is the prior's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from pellucid.consistency.base import Consistency
+from pellucid.noise import Noise
+from pellucid.operators.base import LinearOperator, Operator
+from pellucid.operators.mask import Mask
+from pellucid.prior.base import Estimate, Prior, State
+from pellucid.problem import Observation
+from pellucid.step import Step
+from pellucid.typing import expand
+
+
+@dataclass(frozen=True)
+class BackProjection(Consistency):
+    """x0 <- x0 - A^+ (A x0 - y), so that A x0 = y (noiseless); eps stays the network's.
+
+    DDNM, eq. (13) (Wang et al., ICLR 2023); SSD, eq. (17).
+    """
+
+    needs: ClassVar[type[Operator]] = LinearOperator
+
+    def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
+        operator = observation.operator
+        assert isinstance(operator, LinearOperator)
+        return replace(estimate, x0=estimate.x0 + operator.pinv(observation.residual(estimate.x0)))
+
+
+@dataclass(frozen=True)
+class Replacement(Consistency):
+    """x_s <- (I - A^+ A) x_s + A^+ (alpha_s y) + sigma_s A^+ A z': the measured part is y itself, noised to time s.
+
+    CCDF's projection (Chung et al., CVPR 2022, eq. 14).
+
+    Args:
+        level: "s" noises y to the time of x_s; "t", as in MCG's code, to the time that the step came from.
+    """
+
+    level: str = "s"
+    needs: ClassVar[type[Operator]] = LinearOperator
+
+    def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
+        operator, process = observation.operator, prior.process
+        assert isinstance(operator, LinearOperator)
+        time = step.s if self.level == "s" else step.state.t
+        z = noise.normal(step.x_s, step.index, "measurement")
+        noised = expand(process.sigma(time), z) * z - step.x_s
+        measured = expand(process.alpha(time), observation.y) * observation.y + operator(noised)
+        return step.x_s + operator.pinv(measured)
+
+
+@dataclass(frozen=True)
+class MaskReplacement(Replacement):
+    """Replacement for masks, where it is RePaint's eq. (8) (Lugmayr et al., CVPR 2022)."""
+
+    needs: ClassVar[type[Operator]] = Mask

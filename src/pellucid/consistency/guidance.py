@@ -1,0 +1,163 @@
+"""Guidance: the iterate follows a gradient of the likelihood. Norms are per image, never over the batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from pellucid.consistency.base import Consistency
+from pellucid.consistency.proximal import error_variance, noise_level
+from pellucid.consistency.spectral import spectral
+from pellucid.errors import CompatibilityError
+from pellucid.noise import Noise
+from pellucid.operators.base import LinearOperator, Operator, Spectral
+from pellucid.prior.base import Estimate, Prior, State
+from pellucid.problem import Observation
+from pellucid.step import Step
+from pellucid.transition import score_shift
+from pellucid.typing import expand
+
+Rule = Literal["likelihood", "paper", "released"]
+
+
+@dataclass(frozen=True)
+class PosteriorGuidance(Consistency):
+    """DPS: x_s <- x_s - zeta_t grad_{x_t} |y - A(x0(x_t))|^2 (Chung et al., ICLR 2023, Algorithm 1).
+
+    Rules for zeta_t, r = y - A(x0), m entries in y:
+
+        "likelihood"  scale (alpha_s / alpha_t) beta / (2 v), v = max(|r|^2 / m, sigma_y^2)
+        "paper"       scale / |r|                      zeta' of the paper, scale about 1
+        "released"    scale / (2 |r|)                  the code differentiates |r|, not |r|^2
+
+    The last two move by the same length whatever the size of the picture and the noise. The first is DDPM's shift for a
+    Gaussian likelihood whose variance v is what r says it is (the maximum-likelihood value), which counts the error of
+    x0 beside the noise; it has no unit and no constant to tune. With Poisson noise the residual is whitened by the
+    variance of every entry first.
+
+    Args:
+        scale: see above.
+        rule: see above.
+    """
+
+    scale: float = 1.0
+    rule: Rule = "likelihood"
+    needs_vjp: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        if self.rule not in ("likelihood", "paper", "released"):
+            raise CompatibilityError(f"rule must be likelihood, paper or released, not {self.rule!r}")
+
+    def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
+        size, gradient = squared_error_gradient(step.raw, observation)
+        return step.x_s - expand(self.zeta(step, observation, prior, size), gradient) * gradient
+
+    def zeta(self, step: Step, observation: Observation, prior: Prior, size: Tensor) -> Tensor:
+        """zeta_t, (b,); `size` is |r|^2 in the units of y."""
+        if self.rule != "likelihood":
+            half = 0.5 if self.rule == "released" else 1.0
+            return half * self.scale / size.sqrt().clamp(min=torch.finfo(size.dtype).tiny)
+        entries = observation.y[0].numel()
+        v = torch.maximum(size.double().cpu() / entries, noise_level(observation) ** 2)
+        return self.scale * score_shift(prior.process, step.state.t, step.s) / (2 * v)
+
+
+def squared_error_gradient(estimate: Estimate, observation: Observation) -> tuple[Tensor, Tensor]:
+    """(|r|^2, grad_{x_t} |r|^2), (b,) and (b, ...), r = y - A(x0), each entry relative to its own noise.
+
+    Where noise levels differ within an image (Poisson), entries are weighted by mean variance / own variance.
+    """
+    assert estimate.vjp is not None
+    with torch.enable_grad():
+        x0 = estimate.x0.detach().requires_grad_()
+        r = observation.residual(x0)
+        weighted = r if observation.variance[0].numel() == 1 else r * _relative_precision(observation).sqrt()
+        size = weighted.flatten(1).square().sum(1)
+        (gradient,) = torch.autograd.grad(size.sum(), x0)
+    return size.detach(), estimate.vjp(gradient)
+
+
+def _relative_precision(observation: Observation) -> Tensor:
+    variance = observation.variance
+    precision = torch.where(variance > 0, 1 / variance, 0)
+    mean = precision.flatten(1).mean(1)
+    return precision / expand(torch.where(mean > 0, mean, 1), precision)
+
+
+@dataclass(frozen=True)
+class PseudoinverseGuidance(Consistency):
+    """PiGDM: the score gains g = J^T A^T (r^2 A A^T + sigma_y^2 I)^{-1} (y - A x0), J = d x0 / d x_t.
+
+    Song et al., ICLR 2023, eq. (7) to (9). x0 <- x0 + (sigma_t^2 / alpha_t) g and eps <- eps - sigma_t g, the posterior's
+    estimate for white data of standard deviation `data_std`: exact there. r^2 = S^2 v / (S^2 + v), v = data_std^2,
+    S = sigma_t / alpha_t; data_std = 1 is the paper's.
+
+    Args:
+        data_std: of the data, in the prior's units.
+    """
+
+    data_std: float = 0.5
+    needs: ClassVar[type[Operator]] = LinearOperator
+    needs_vjp: ClassVar[bool] = True
+
+    def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
+        operator, process = observation.operator, prior.process
+        assert isinstance(operator, LinearOperator) and estimate.vjp is not None
+        r2 = error_variance(prior, state.t, self.data_std)
+        weight = (noise_level(observation) ** 2 / r2).clamp(min=1e-8)
+        pull = operator.solve_normal(operator.adjoint(observation.residual(estimate.x0)), weight)
+        g = estimate.vjp(pull / expand(r2, pull))
+        alpha, sigma = expand(process.alpha(state.t), g), expand(process.sigma(state.t), g)
+        return replace(estimate, x0=estimate.x0 + sigma**2 / alpha * g, eps=estimate.eps - sigma * g)
+
+
+@dataclass(frozen=True)
+class NoisePerturbedGuidance(Consistency):
+    """DMPS: the likelihood of x_t itself, for a prior that says nothing (Meng and Kabashima, 2022, eq. 13 and Alg. 1).
+
+        g = (1 / alpha_t) V S (s^2 sigma_t^2 / alpha_t^2 + sigma_y^2)^{-1} U^T (y - A x / alpha_t),    x_s <- x_s + scale c g
+
+    with c = (alpha_s / alpha_t) beta, DDPM's shift. No gradient through the network.
+
+    Args:
+        scale: lambda of the paper, 1.75 there.
+        at: the point that g is taken at: "x_s", after DDPM's step, as the paper's algorithm has it, or "x_t".
+    """
+
+    scale: float = 1.75
+    at: Literal["x_s", "x_t"] = "x_s"
+    needs: ClassVar[type[Operator]] = Spectral
+
+    def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
+        operator, process, t = spectral(observation), prior.process, step.state.t
+        x = step.x_s if self.at == "x_s" else step.state.x
+        alpha = expand(process.alpha(t), x)
+        ratio = process.ratio(t) ** 2
+        residual = operator.adjoint(observation.residual(x / alpha))
+        weight = (noise_level(observation) ** 2 / ratio).clamp(min=1e-8)
+        g = operator.solve_normal(residual, weight) / (alpha * expand(ratio, x))
+        return step.x_s + expand(self.scale * score_shift(process, t, step.s), g) * g
+
+
+@dataclass(frozen=True)
+class ManifoldConstraint(Consistency):
+    """MCG: DPS's gradient, then the measured part of x_s replaced by y noised (Chung et al., NeurIPS 2022, eq. 14 and 15).
+
+    Args:
+        guidance: the gradient step.
+        replacement: what follows it.
+    """
+
+    guidance: PosteriorGuidance
+    replacement: Consistency
+    needs: ClassVar[type[Operator]] = LinearOperator
+    needs_vjp: ClassVar[bool] = True
+
+    def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
+        guided = step.moved(self.guidance.correct(step, observation, prior, noise))
+        return self.replacement.correct(guided, observation, prior, noise)
+
+

@@ -1,0 +1,56 @@
+"""SSD's start: an initial estimate carried up by distortion-adaptive inversion, step by step through the prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pellucid.grid import Grid
+from pellucid.noise import Noise
+from pellucid.prior.base import Clip, Prior, State
+from pellucid.problem import Observation
+from pellucid.start.base import Start
+from pellucid.transition import Inversion
+from pellucid.typing import expand
+
+
+@dataclass(frozen=True)
+class Ascend(Start):
+    """From the estimate, taken as the state at the grid's lowest time above 0, up to t0.
+
+    x_s = alpha_s x0 + sqrt(sigma_s^2 - eta beta_s) eps + sqrt(eta beta_s) z, s > t.
+    Liu et al., Accelerating Diffusion Models for Inverse Problems through Shortcut Sampling, IJCAI 2024, eq. (11).
+
+    Args:
+        initial: a start whose state is the estimate, as a rule A^+ y.
+        grid: n points give n - 1 network calls.
+        t0: as a share of the process's largest time.
+        eta: 0 is DDIM inversion, faithful and unrealistic; 1 is the forward process.
+        clip: clip x0 to the prior's bounds, eps kept, as the released code does.
+    """
+
+    initial: Start
+    grid: Grid
+    t0: float
+    eta: float = 0.4
+    clip: Clip = "keep"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "needs", self.initial.needs)
+
+    def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:
+        process, rule = prior.process, Inversion(self.eta)
+        t0 = process.on_grid(torch.full_like(top, self.t0 * process.t_max))
+        times = self.grid.times(process, t0)[:-1].flip(0)
+        x = self.initial(observation, prior, noise, top).x
+        for index, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
+            state = State(x, t, index)
+            estimate = prior.estimate(state)
+            if self.clip != "no" and prior.codec.bounds is not None:
+                estimate = estimate.clipped(prior.codec.bounds, state, process, self.clip)
+            k, nu = rule.weights(process, t, s, estimate)
+            z = noise.normal(x, index, "ascend")
+            x = process.mean(estimate.x0, s) + expand(k, x) * estimate.eps + expand(nu, x) * z
+        return State(x, t0)
