@@ -13,15 +13,20 @@ from torch import Tensor
 from tests.reference.symbols import Draw, Eps, Svd, descending, f0, level, per_image
 
 
-def start(abar: Tensor, top: int, y: Tensor, svd: Svd, sigma_y: float | Tensor, z: Tensor) -> Tensor:
-    """x_T of (7): N(ybar, sigma_T^2 - sigma_y^2 / s^2) where s sigma_T > sigma_y, else N(0, sigma_T^2)."""
+def start(
+    abar: Tensor, top: int, y: Tensor, svd: Svd, sigma_y: float | Tensor, z: Tensor, released: bool = False
+) -> Tensor:
+    """x_T of (7): N(ybar, sigma_T^2 - sigma_y^2 / s^2) where s sigma_T > sigma_y, else N(0, sigma_T^2).
+
+    The authors' code divides it by sigma_T where the change of variables is a product with sqrt(abar_T).
+    """
     a = level(abar, top)
     sigma = ((1 - a) / a) ** 0.5
     sy, seen = per_image(sigma_y, z), svd.s > 0
     s = torch.where(seen, svd.s, torch.ones_like(svd.s))
     known = seen & (s * sigma > sy)
     informed = svd.Ut(y) / s + (sigma**2 - sy**2 / s**2).clamp(min=0).sqrt() * z
-    return a**0.5 * svd.V(torch.where(known, informed, sigma * z))
+    return (1 / sigma if released else a**0.5) * svd.V(torch.where(known, informed, sigma * z))
 
 
 def ddrm(
@@ -36,14 +41,15 @@ def ddrm(
     *,
     eta: float = 0.85,
     eta_b: float = 1.0,
+    released: bool = False,
 ) -> Tensor:
-    """(8), component by component, from the start of (7); draws are spectra, like `like`."""
-    x = start(abar, timesteps[-1], y, svd, sigma_y, draw(0, "start", like))
+    """(8), component by component, from the start of (7). Pictures n are drawn, like `like`, and z = V^T n."""
+    x = start(abar, timesteps[-1], y, svd, sigma_y, svd.Vt(draw(0, "start", like)), released)
     for k, (i, j) in enumerate(descending(timesteps)):
         e = eps(x, i)
         xbar0 = svd.Vt(f0(x, e, level(abar, i)))
-        a = level(abar, j)
-        x = a**0.5 * svd.V(step(xbar0, svd.Vt(e), y, svd, sigma_y, ((1 - a) / a) ** 0.5, draw(k, "step", xbar0), eta, eta_b))
+        a, z = level(abar, j), svd.Vt(draw(k, "step", x))
+        x = a**0.5 * svd.V(step(xbar0, svd.Vt(e), y, svd, sigma_y, ((1 - a) / a) ** 0.5, z, eta, eta_b))
     return x
 
 

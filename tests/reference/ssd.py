@@ -25,7 +25,7 @@ def invert(eps: Eps, abar: Tensor, taus: Sequence[int], x: Tensor, draw: Draw, e
         e = eps(x, tau)[:, : x.shape[1]]
         x0 = f0(x, e, a)
         x0 = x0.clamp(-1, 1) if clip else x0
-        x = a_up**0.5 * x0 + (1 - a_up - eta * beta) ** 0.5 * e + (eta * beta) ** 0.5 * draw(j, "inversion", x)
+        x = a_up**0.5 * x0 + (1 - a_up - eta * beta) ** 0.5 * e + (eta * beta) ** 0.5 * draw(j, "ascend", x)
     return x
 
 

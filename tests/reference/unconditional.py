@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -29,7 +30,7 @@ def ancestral(x0: Tensor, x: Tensor, a: float, a_next: float, z: Tensor, v: Tens
     variance = torch.as_tensor(high if large else low, dtype=x.dtype)
     if v is not None:
         f = (v + 1) / 2
-        variance = torch.exp(f * torch.log(torch.tensor(high).to(x)) + (1 - f) * torch.log(torch.tensor(low).to(x)))
+        variance = torch.exp(f * math.log(high) + (1 - f) * math.log(low))
     return posterior_mean(x0, x, a, a_next) + variance.sqrt() * z
 
 
