@@ -67,3 +67,18 @@ def band_matrix(taps: Tensor, n: int, boundary: str) -> Tensor:
     return torch.zeros(len(taps), n, n, dtype=torch.float64).scatter_add_(
         2, index[window].expand(len(taps), -1, -1), weight
     )
+
+
+def prepared_kernel(kernel: Tensor, normalise: bool) -> Tensor:
+    """A kernel (kh, kw) or (b, kh, kw) as (1 or b, 1, kh, kw) in float64, divided by its sum if asked.
+
+    Raises:
+        OperatorError: it has another shape, is not finite, or is to be divided by a sum of zero.
+    """
+    if kernel.ndim not in (2, 3) or kernel.numel() == 0:
+        raise OperatorError(f"a kernel is (height, width), or (b, height, width), not {tuple(kernel.shape)}")
+    kernel = kernel.detach().to("cpu", torch.float64).reshape(-1, 1, *kernel.shape[-2:])
+    total = kernel.sum((1, 2, 3), keepdim=True)
+    if not kernel.isfinite().all() or (normalise and (total.abs() <= 1e-12 * kernel.abs().amax()).any()):
+        raise OperatorError("a kernel must be finite and, to be normalised, must not sum to zero")
+    return kernel / total if normalise else kernel
