@@ -289,4 +289,5 @@ class Spectral(LinearOperator):
 
     def norm(self, like: Tensor) -> Tensor:
         """The largest singular value of every image, exact: (b,)."""
+        self.require(like, self.image_shape, "picture")
         return self.singular_values(like).flatten(1).amax(1).expand(len(like))

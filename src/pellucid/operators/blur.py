@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pellucid.errors import OperatorError
-from pellucid.operators.kernels import Boundary, band_matrix, gaussian_taps, require_boundary
+from pellucid.operators.kernels import MAX_RADIUS, Boundary, band_matrix, gaussian_taps, require_boundary
 from pellucid.operators.parameters import PerImage, common_batch, per_image, picture_shape
 from pellucid.operators.separable import Separable
 from pellucid.typing import Shape
@@ -38,7 +38,7 @@ class AnisotropicBlur(Separable):
         rcond: float = 3e-2,
     ) -> None:
         _, h, w = picture_shape(image_shape)
-        if truncate <= 0:
+        if not truncate > 0:
             raise OperatorError(f"truncate must be positive, not {truncate:g}")
         rows, columns = (
             gaussian_taps(per_image(std, "std", at_least=0), truncate, kernel_size) for std in (std_y, std_x)
@@ -88,8 +88,8 @@ class UniformBlur(Separable):
         self, image_shape: Shape, size: int = 9, *, boundary: Boundary = "reflect", rcond: float = 3e-2
     ) -> None:
         _, h, w = picture_shape(image_shape)
-        if size < 1:
-            raise OperatorError(f"the size of a uniform blur is at least 1, not {size}")
+        if not 1 <= size <= 2 * MAX_RADIUS:
+            raise OperatorError(f"the size of a uniform blur is 1 to {2 * MAX_RADIUS}, not {size}")
         taps = torch.full((1, size), 1 / size, dtype=torch.float64)
         super().__init__(image_shape, *_matrices(taps, taps, h, w, boundary, shared=True), rcond=rcond)
 

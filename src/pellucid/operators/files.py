@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from pellucid.errors import OperatorError
 MAX_BYTES = 64 * 2**20
 MAX_PIXELS = 2**26
 MAX_KERNEL = 1025
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP")
 
 
 def read_grey(path: str | Path, max_pixels: int = MAX_PIXELS) -> Tensor:
@@ -25,7 +29,7 @@ def read_grey(path: str | Path, max_pixels: int = MAX_PIXELS) -> Tensor:
 
     _require_file(path)
     try:
-        with Image.open(path) as image:
+        with _quiet(Image.DecompressionBombWarning), Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > max_pixels:
                 raise OperatorError(f"{path} has {image.width} x {image.height} pixels, more than {max_pixels}")
             sixteen = image.mode.startswith("I")
@@ -50,16 +54,27 @@ def read_kernel(path: str | Path) -> Tensor:
 def _read_array(path: str | Path) -> Tensor:
     _require_file(path)
     try:
-        array = np.load(path, allow_pickle=False)
-        return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64))
-    except (OSError, ValueError, TypeError, AttributeError, EOFError) as error:
-        raise OperatorError(f"{path} is not a .npy array of numbers: {error}") from error
+        # Mapped, so that a header that lies about the size allocates nothing; objects cannot be mapped.
+        array = np.lib.format.open_memmap(path, mode="r")
+        if array.dtype.kind not in "fiub" or array.size > MAX_KERNEL**2:
+            raise ValueError(f"{array.dtype} of shape {array.shape}")
+        return torch.from_numpy(np.array(array, dtype=np.float64))
+    except (OSError, ValueError, EOFError) as error:
+        raise OperatorError(f"{path} is not a .npy array of at most {MAX_KERNEL}^2 real numbers: {error}") from error
+
+
+@contextmanager
+def _quiet(category: type[Warning]) -> Iterator[None]:
+    """Pillow warns of pictures that are refused here anyway."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
 
 
 def _require_file(path: str | Path) -> None:
     try:
         size = Path(path).stat().st_size
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise OperatorError(f"there is no file {path}") from error
     if not Path(path).is_file() or not 0 < size <= MAX_BYTES:
         raise OperatorError(f"{path} is not a file of 1 byte to {MAX_BYTES >> 20} MiB")

@@ -28,9 +28,9 @@ class JPEG(Operator):
     """What a JPEG file of that quality decodes to, before rounding to 8 bits.
 
     Colours to Y, Cb, Cr of 8 bits; Cb and Cr averaged over 2 x 2 pixels; blocks of 8 x 8 to their cosine transform,
-    divided by the scaled tables of the standard and rounded; and back, with Cb and Cr interpolated as libjpeg does (which
-    this agrees with to a grey level or so, root mean square). Only the rounding is not differentiable, and `rounding`
-    says what stands for its derivative.
+    divided by the scaled tables of the standard and rounded; and back, with Cb and Cr interpolated as libjpeg does. It
+    agrees with libjpeg to a level or so of 255, root mean square. Only the rounding is not differentiable, and
+    `rounding` says what stands for its derivative.
 
     Args:
         image_shape: (3, h, w), or (1, h, w) for grey; sizes that blocks do not divide repeat their edge.

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pellucid.errors import OperatorError
 
+MAX_RADIUS = 2048
 Boundary = Literal["reflect", "zero", "circular"]
 
 
@@ -39,6 +40,10 @@ def gaussian_taps(std: Tensor, truncate: float, size: int | None = None) -> Tens
             raise OperatorError(f"the kernel size of a Gaussian is odd, not {size}")
         radii = radii.clamp(max=size // 2)
     radius = int(radii.max())
+    if radius > MAX_RADIUS:
+        raise OperatorError(
+            f"a Gaussian reaches at most {MAX_RADIUS} pixels, not {radius}; lower std, truncate or size"
+        )
     offset = torch.arange(-radius, radius + 1, dtype=torch.float64)
     width = torch.where(std > 0, std, 1)[:, None]
     taps = torch.where(offset.abs() <= radii[:, None], torch.exp(-(offset**2) / (2 * width**2)), 0)

@@ -68,13 +68,13 @@ class PhaseRetrieval(Operator):
         oversample: eighths of the size added on each side.
 
     Raises:
-        ShapeError: the frame is more than ten times the picture.
+        ShapeError: the frame is more than twice the picture on each side.
     """
 
     def __init__(self, image_shape: Shape, oversample: float = 2.0) -> None:
         c, h, w = picture_shape(image_shape)
-        if not 0 <= oversample <= 80:
-            raise ShapeError(f"oversample is between 0 and 80, not {oversample:g}")
+        if not 0 <= oversample <= 16:
+            raise ShapeError(f"oversample is between 0 and 16, not {oversample:g}")
         frame = int(oversample / 8 * h), int(oversample / 8 * w)
         super().__init__(image_shape, (c, h + 2 * frame[0], w + 2 * frame[1]))
         self.frame = frame

@@ -23,7 +23,8 @@ def per_image(value: PerImage, name: str, *, at_least: float, at_most: float = f
     if tensor.ndim > 1 or tensor.numel() == 0:
         raise OperatorError(f"{name} must be one number, or one an image, not of shape {tuple(tensor.shape)}")
     if not (tensor.isfinite() & (tensor >= at_least) & (tensor <= at_most)).all():
-        raise OperatorError(f"{name} must be between {at_least:g} and {at_most:g}, not {tensor.tolist()}")
+        wanted = f"at least {at_least:g}" if at_most == float("inf") else f"between {at_least:g} and {at_most:g}"
+        raise OperatorError(f"{name} must be {wanted}, not {tensor.tolist()}")
     return tensor.reshape(-1)
 
 

@@ -29,7 +29,10 @@ class Kind:
 
 class _Whole(Kind):
     def read(self, text: str) -> Value:
-        return int(text)
+        value = int(text)
+        if abs(value) >= 2**63:
+            raise ValueError(text)
+        return value
 
 
 class _Number(Kind):

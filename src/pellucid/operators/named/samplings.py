@@ -16,6 +16,8 @@ def _larger(shape: Shape, values: Values) -> Shape:
     c, h, w = shape
     factor = values["factor"]
     assert isinstance(factor, int)
+    if factor < 1:
+        raise OperatorError(f"a factor is a whole number from 1, not {factor}")
     return c, h * factor, w * factor
 
 
