@@ -8,8 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
+from pellucid.consistency.proximal import noise_level
 from pellucid.noise import Noise
-from pellucid.operators.base import LinearOperator, Operator
+from pellucid.operators.base import LinearOperator, Operator, Spectral
 from pellucid.operators.mask import Mask
 from pellucid.prior.base import Estimate, Prior, State
 from pellucid.problem import Observation
@@ -30,6 +31,35 @@ class BackProjection(Consistency):
         operator = observation.operator
         assert isinstance(operator, LinearOperator)
         return replace(estimate, x0=estimate.x0 + operator.pinv(observation.residual(estimate.x0)))
+
+
+@dataclass(frozen=True)
+class QuietBackProjection(Consistency):
+    """Back-projection that lets go of a direction once x_t is quieter than the measurement is there.
+
+    With a known spectrum, direction by direction: V^T x0 <- (1 / s) U^T y where sigma_y / s < factor sigma_t / alpha_t. For
+    other linear operators, all of x0 at once, while sigma_y < factor sigma_t / alpha_t. The paper's SSD+ lets go of
+    everything at a fixed time; this is its idea with the time taken from the noise.
+
+    Args:
+        factor: how much quieter x_t must be: below 1 lets go sooner.
+    """
+
+    factor: float = 1
+    needs: ClassVar[type[Operator]] = LinearOperator
+
+    def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
+        operator, x0 = observation.operator, estimate.x0
+        assert isinstance(operator, LinearOperator)
+        level = self.factor * prior.process.ratio(state.t)
+        residual = observation.residual(x0)
+        if isinstance(operator, Spectral):
+            inverse = operator.inverse_singular_values(x0)
+            held = noise_level(observation).to(inverse).reshape(-1, *(1,) * (inverse.ndim - 1)) * inverse
+            held = held < level.to(inverse).reshape(-1, *(1,) * (inverse.ndim - 1))
+            return replace(estimate, x0=x0 + operator.from_spectrum(held * inverse * operator.measured_to_spectrum(residual)))
+        whole = expand((noise_level(observation) < level).double(), x0)
+        return replace(estimate, x0=x0 + whole * operator.pinv(residual))
 
 
 @dataclass(frozen=True)

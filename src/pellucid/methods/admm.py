@@ -24,12 +24,12 @@ def pnp_admm(nfe: int = 30, sigma_d: float = 0.1, sigma_first: float = 0.5) -> M
     return Method(Nowhere(), DDIM(), start=PlugAndPlay(nfe, sigma_d, sigma_first), name="pnp-admm")
 
 
-def admm_tv(iterations: int = 60, lam: float | None = None, rho: float = 10.0) -> Method:
+def admm_tv(iterations: int = 60, lam: float | None = None, rho: float = 3.0) -> Method:
     """ADMM-TV: least squares with isotropic total variation; no network.
 
     Reference: Rudin, Osher and Fatemi, Physica D 1992; Boyd et al., ADMM, 2011.
 
-    The weight follows the noise (12 sigma_y^2 + 1e-4 in units of [-1, 1]) unless given; the papers tune a number per task.
+    The weight follows the noise (0.2 sigma_y + 1e-4 in units of [-1, 1]) unless given; the papers tune a number per task.
 
     Args:
         iterations: of ADMM.

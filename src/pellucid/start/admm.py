@@ -73,22 +73,22 @@ class TotalVariation(Start):
 
     Args:
         iterations: of ADMM.
-        lam: weight of the variation, in the prior's units; None: `per_noise` sigma_y^2 + 1e-4.
+        lam: weight of the variation, in the prior's units; None: `per_noise` sigma_y + 1e-4.
         rho: the penalty, as a multiple of lam.
-        per_noise: variation weight per noise variance: 1 / (mean absolute difference) of photographs.
+        per_noise: weight per noise level; proportional to sigma_y, since lam bounds how far the residual may go.
     """
 
     iterations: int = 60
     lam: float | None = None
-    rho: float = 10.0
-    per_noise: float = 12.0
+    rho: float = 3.0
+    per_noise: float = 0.2
     needs: ClassVar[type[Operator]] = LinearOperator
 
     def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:
         operator = observation.operator
         assert isinstance(operator, LinearOperator)
         level = noise_level(observation)
-        lam = torch.full_like(level, self.lam) if self.lam is not None else self.per_noise * level**2 + 1e-4
+        lam = torch.full_like(level, self.lam) if self.lam is not None else self.per_noise * level + 1e-4
         rho = expand(self.rho * lam, observation.y)
         back = operator.adjoint(observation.y)
         x = operator.pinv(observation.y)
