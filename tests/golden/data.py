@@ -42,5 +42,5 @@ def draws(arrays: dict[str, np.ndarray]) -> list[Tensor]:
 
 
 def worst(found: Tensor, wanted: np.ndarray) -> float:
-    """The largest absolute difference."""
-    return float((found - tensor(wanted)).abs().max())
+    """The largest difference, in units of the largest entry where that exceeds 1."""
+    return float((found - tensor(wanted)).abs().max()) / max(1.0, float(np.abs(wanted).max(initial=0)))

@@ -25,12 +25,13 @@ def factors(stored: Mapping[str, np.ndarray], name: str) -> dict[str, Tensor]:
 
 
 class StoredSpectral(Spectral):
-    """Spectra are vectors (b, n): as many entries as the picture has, those with a singular value first."""
+    """Spectra are the codes' vectors (those with a singular value first) in the picture's shape."""
 
     def __init__(self, singular_values: Tensor, rcond: float) -> None:
         n = CHANNELS * SIDE**2
         super().__init__((CHANNELS, SIDE, SIDE), (len(singular_values),), rcond=rcond)
-        self.register_buffer("s", torch.cat([singular_values, singular_values.new_zeros(n - len(singular_values))])[None])
+        s = torch.cat([singular_values, singular_values.new_zeros(n - len(singular_values))])
+        self.register_buffer("s", s.reshape(1, CHANNELS, SIDE, SIDE))
 
     def singular_values(self, like: Tensor) -> Tensor:
         return self.constant("s", like)
@@ -47,24 +48,25 @@ class StoredBlockAverage(StoredSpectral):
         self.register_buffer("v", f["V_small"])
         self.register_buffer("u", f["U_small"])
 
-    def to_spectrum(self, x: Tensor) -> Tensor:
+    def _to_spectrum(self, x: Tensor) -> Tensor:
         b, r, m = len(x), self.factor, self.side
         patches = x.reshape(b, CHANNELS, m, r, m, r).permute(0, 1, 2, 4, 3, 5).reshape(b, self.blocks, r * r)
         c = patches @ self.constant("v", x)
-        return torch.cat([c[..., 0], c[..., 1:].flatten(1)], dim=1)
+        return torch.cat([c[..., 0], c[..., 1:].flatten(1)], dim=1).reshape(x.shape)
 
-    def from_spectrum(self, c: Tensor) -> Tensor:
+    def _from_spectrum(self, c: Tensor) -> Tensor:
         b, r, m = len(c), self.factor, self.side
+        c = c.flatten(1)
         parts = torch.cat([c[:, : self.blocks, None], c[:, self.blocks :].reshape(b, self.blocks, r * r - 1)], dim=2)
         patches = (parts @ self.constant("v", c).T).reshape(b, CHANNELS, m, m, r, r)
         return patches.permute(0, 1, 2, 4, 3, 5).reshape(b, CHANNELS, SIDE, SIDE)
 
-    def measured_to_spectrum(self, y: Tensor) -> Tensor:
+    def _measured_to_spectrum(self, y: Tensor) -> Tensor:
         null = y.new_zeros(len(y), CHANNELS * SIDE**2 - self.blocks)
-        return torch.cat([y * self.constant("u", y)[0, 0], null], dim=1)
+        return torch.cat([y * self.constant("u", y)[0, 0], null], dim=1).reshape(-1, *self.image_shape)
 
-    def spectrum_to_measured(self, c: Tensor) -> Tensor:
-        return c[:, : self.blocks] * self.constant("u", c)[0, 0]
+    def _spectrum_to_measured(self, c: Tensor) -> Tensor:
+        return c.flatten(1)[:, : self.blocks] * self.constant("u", c)[0, 0]
 
 
 class StoredBlur(StoredSpectral):
@@ -87,7 +89,7 @@ class StoredBlur(StoredSpectral):
 
     def _analyse(self, letter: str, x: Tensor) -> Tensor:
         c = self.constant(f"{letter}_down", x).T @ x @ self.constant(f"{letter}_right", x)
-        return c.flatten(2)[..., self.constant("order", x)].transpose(1, 2).flatten(1)
+        return c.flatten(2)[..., self.constant("order", x)].transpose(1, 2).reshape(x.shape)
 
     def _synthesise(self, letter: str, c: Tensor) -> Tensor:
         sorted_ = c.reshape(len(c), SIDE**2, CHANNELS).transpose(1, 2)
@@ -96,14 +98,107 @@ class StoredBlur(StoredSpectral):
         image = image.reshape(len(c), CHANNELS, SIDE, SIDE)
         return self.constant(f"{letter}_down", c) @ image @ self.constant(f"{letter}_right", c).T
 
-    def to_spectrum(self, x: Tensor) -> Tensor:
+    def _to_spectrum(self, x: Tensor) -> Tensor:
         return self._analyse("V", x)
 
-    def from_spectrum(self, c: Tensor) -> Tensor:
+    def _from_spectrum(self, c: Tensor) -> Tensor:
         return self._synthesise("V", c)
 
-    def measured_to_spectrum(self, y: Tensor) -> Tensor:
+    def _measured_to_spectrum(self, y: Tensor) -> Tensor:
         return self._analyse("U", y.reshape(len(y), CHANNELS, SIDE, SIDE))
 
-    def spectrum_to_measured(self, c: Tensor) -> Tensor:
+    def _spectrum_to_measured(self, c: Tensor) -> Tensor:
         return self._synthesise("U", c).flatten(1)
+
+
+class DDNMPlusBasis(StoredSpectral):
+    """Where DDNM+'s code weighs errors and noise: spectra laid out as pictures, and no singular value set to 0.
+
+    Its singular values are not tiled, so for deblurring this is another operator than its A.
+    """
+
+    def __init__(self, s: Tensor) -> None:
+        super().__init__(s.flatten(), rcond=0.0)
+
+    def _measured_to_spectrum(self, y: Tensor) -> Tensor:
+        return y.reshape(-1, *self.image_shape)
+
+    def _spectrum_to_measured(self, c: Tensor) -> Tensor:
+        return c.flatten(1)
+
+
+class BlockBasis(DDNMPlusBasis):
+    """Super-resolution: the mean of a block stands at its first pixel."""
+
+    def __init__(self, stored: Mapping[str, np.ndarray], name: str = "sr4", factor: int = 4) -> None:
+        f = factors(stored, name)
+        s = torch.zeros(CHANNELS, SIDE, SIDE, dtype=torch.float64)
+        s[:, ::factor, ::factor] = f["singulars_small"]
+        super().__init__(s)
+        self.factor = factor
+        self.register_buffer("v", f["V_small"])
+
+    def _blockwise(self, matrix: Tensor, x: Tensor) -> Tensor:
+        r, m = self.factor, SIDE // self.factor
+        blocks = x.reshape(-1, CHANNELS, m, r, m, r).transpose(3, 4).flatten(-2) @ matrix
+        return blocks.unflatten(-1, (r, r)).transpose(3, 4).reshape(x.shape)
+
+    def _to_spectrum(self, x: Tensor) -> Tensor:
+        return self._blockwise(self.constant("v", x), x)
+
+    def _from_spectrum(self, c: Tensor) -> Tensor:
+        return self._blockwise(self.constant("v", c).T, c)
+
+
+class BlurBasis(DDNMPlusBasis):
+    """Deblurring: the singular values as they were before small ones were set to 0, each in its own place."""
+
+    def __init__(self, stored: Mapping[str, np.ndarray], name: str) -> None:
+        s = torch.linalg.svdvals(published_blur(name))
+        super().__init__(torch.outer(s, s).expand(CHANNELS, -1, -1))
+        self.register_buffer("v", factors(stored, name)["V_small"])
+
+    def _to_spectrum(self, x: Tensor) -> Tensor:
+        return self.constant("v", x).T @ x @ self.constant("v", x)
+
+    def _from_spectrum(self, c: Tensor) -> Tensor:
+        return self.constant("v", c) @ c @ self.constant("v", c).T
+
+
+def published_blur(name: str, dtype: torch.dtype = torch.float64) -> Tensor:
+    """The codes' one-dimensional blur: zeros beyond the edge, and the last tap of the kernel forgotten."""
+    n, std = {"deblur_uni": (9, 1e6), "deblur_gauss": (5, 10.0), "ssd": (9, 15.0)}[name]
+    taps = gaussian_taps(n, std, dtype)
+    reach, matrix = n // 2, torch.zeros(SIDE, SIDE, dtype=dtype)
+    for k in range(-reach, reach):
+        matrix += torch.diag(taps[reach + k].expand(SIDE - abs(k)), k)
+    return matrix
+
+
+def gaussian_taps(n: int, std: float, dtype: torch.dtype) -> Tensor:
+    """exp(-i^2 / (2 std^2)), normalised."""
+    taps = torch.exp(-0.5 * ((torch.arange(n, dtype=dtype) - n // 2) / std) ** 2)
+    return taps / taps.sum()
+
+
+def ssd_factors(x: Tensor, y: Tensor) -> dict[str, np.ndarray]:
+    """SSD's deblurring as `StoredBlur` takes it: not stored, but it follows from the rule, in float32, and one y = A x.
+
+    Equal singular values are in an arbitrary order in the code's spectra, and tiling makes that order part of the
+    operator: it is read off the recorded y.
+    """
+    u, s, vt = (factor.double() for factor in torch.linalg.svd(published_blur("ssd", torch.float32)))
+    s = torch.where(s < 3e-2, 0, s)
+    grid = torch.outer(s, s).flatten()
+    values = grid.sort(descending=True).values
+    c_x, c_y = (vt @ x[0] @ vt.T).flatten(1), (u.T @ y[0] @ u).flatten(1)
+    order, free = torch.zeros(SIDE**2, dtype=torch.long), list(range(SIDE**2))
+    for pixel in range(SIDE**2):
+        tied = [p for p in free if abs(float(values[p] - grid[pixel])) < 1e-9]
+        found = [values[(CHANNELS * p + torch.arange(CHANNELS)) % SIDE**2] for p in tied]
+        misfit = [float((t * c_x[:, pixel] - c_y[:, pixel]).abs().sum()) for t in found]
+        place = tied[misfit.index(min(misfit))]
+        free.remove(place)
+        order[place] = pixel
+    arrays = {"singulars": values.repeat(CHANNELS), "basis.U_small": u, "basis.V_small": vt.T, "basis._perm": order}
+    return {f"ssd.{key}": value.numpy() for key, value in arrays.items()}

@@ -60,7 +60,7 @@ class Setting:
         """The draws that `run` makes."""
         return SeededNoise(SEEDS).normal(like, step, purpose)
 
-    def x_T(self, top: int) -> Tensor:  # noqa: N802
+    def x_T(self, top: int) -> Tensor:
         """The start from noise at timestep `top`."""
         return (1 - float(ABAR[top])) ** 0.5 * self.draw(0, "start", self.like)
 
@@ -71,7 +71,11 @@ class Setting:
         s = operator.singular_values(self.like)
         s = torch.where(operator.kept(self.like), s, 0) if kept else s
         return Svd(
-            s, operator.to_spectrum, operator.from_spectrum, operator.measured_to_spectrum, operator.spectrum_to_measured
+            s,
+            operator.to_spectrum,
+            operator.from_spectrum,
+            operator.measured_to_spectrum,
+            operator.spectrum_to_measured,
         )
 
     def run(self, method: Method) -> Tensor:

@@ -20,6 +20,7 @@ from tests.toys import ABAR
 
 N = 10
 TRAILING = [round(1000 * k / N) - 1 for k in range(1, N + 1)]  # pellucid's Uniform
+FINE = list(range(9, 1000, 10))  # DMPS, whose guidance is stable for small steps only
 LEADING = [100 * k for k in range(N)]  # DDRM, DDNM
 RESPACED = [round(999 * k / (N - 1)) for k in range(N)]  # guided-diffusion
 NEAR = [round(300 * k / N) - 1 for k in range(1, N + 1)]  # CCDF, up to t0 = 300
@@ -142,14 +143,23 @@ CASES: dict[str, Case] = {
         "ddnm+",
         methods.ddnm_plus(nfe=N, travel_length=3, travel_repeat=2),
         lambda q: ddnm.ddnm_plus(
-            q.eps, ABAR, _travel(LEADING, 3, 2), q.x_T(LEADING[-1]), q.y, q.svd(), q.sigma, q.draw
+            q.eps,
+            ABAR,
+            _travel(LEADING, 3, 2),
+            q.x_T(LEADING[-1]),
+            q.y,
+            q.operator,
+            q.operator.pinv,
+            q.svd(),
+            q.sigma,
+            q.draw,
         ),
         ("mask", "blur", "bicubic", "average", "grey"),
     ),
     "dmps": Case(
         "dmps",
         methods.dmps(nfe=100),
-        lambda q: dmps.dmps(*_noiseward(q, list(range(9, 1000, 10))), q.y, q.svd(kept=False), q.sigma, q.draw, clip=False),
+        lambda q: dmps.dmps(*_noiseward(q, FINE), q.y, q.svd(kept=False), q.sigma, q.draw, clip=False),
         ("mask", "blur", "bicubic", "grey"),
     ),
     "pigdm": Case(
@@ -189,7 +199,7 @@ CASES: dict[str, Case] = {
     ),
     "ssd-plus": Case(
         "ssd+",
-        methods.ssd_plus(nfe=30),
+        methods.ssd_plus(nfe=30, t_stop=0.2),
         lambda q: ssd.ssd(q.eps, ABAR, 550, 5, 25, q.y, q.operator, q.operator.pinv, q.draw, t_stop=200),
     ),
     "repaint": Case(
@@ -202,7 +212,9 @@ CASES: dict[str, Case] = {
     ),
     "pinv": Case("pinv", methods.pinv(), lambda q: q.operator.pinv(q.y)),
     "pnp-admm": Case("pnp-admm", methods.pnp_admm(nfe=8, sigma_d=SIGMA_D, sigma_first=SIGMA_D), _pnp),
-    "admm-tv": Case("admm-tv", methods.admm_tv(iterations=15, lam=0.05), _tv, ("mask", "blur", "bicubic", "grey")),
+    "admm-tv": Case(
+        "admm-tv", methods.admm_tv(iterations=15, lam=0.05, rho=10.0), _tv, ("mask", "blur", "bicubic", "grey")
+    ),
 }
 
 

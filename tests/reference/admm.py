@@ -8,9 +8,7 @@ from torch import Tensor
 from tests.reference.symbols import Map, per_image
 
 
-def pnp_admm(
-    denoise: Map, solve: Map, Aty: Tensor, x: Tensor, rho: float | Tensor, iterations: int
-) -> Tensor:
+def pnp_admm(denoise: Map, solve: Map, Aty: Tensor, x: Tensor, rho: float | Tensor, iterations: int) -> Tensor:
     """x = argmin 1/2 ||y - A x||^2 + rho/2 ||x - (z - u)||^2, z = D(x + u), u = u + x - z; from z = x, u = 0.
 
     Args:
@@ -30,7 +28,9 @@ def pnp_admm(
     return z
 
 
-def admm_tv(A: Map, At: Map, y: Tensor, x: Tensor, lam: float, rho: float, iterations: int, inner: int, tol: float) -> Tensor:
+def admm_tv(
+    A: Map, At: Map, y: Tensor, x: Tensor, lam: float, rho: float, iterations: int, inner: int, tol: float
+) -> Tensor:
     """min 1/2 ||y - A x||^2 + lam ||D x||_{2,1} with w = D x, scaled multiplier u; one image (1, c, h, w).
 
     The x-update solves (A^T A + rho D^T D) x = A^T y + rho D^T (w - u) by at most `inner` conjugate gradient iterations
@@ -72,4 +72,6 @@ def transposed(d: Tensor) -> Tensor:
 def shrink(d: Tensor, threshold: float) -> Tensor:
     """The proximal map of threshold * sum_i sqrt(sum_j d_ij^2), j over the two directions."""
     length = d.pow(2).sum(2, keepdim=True).sqrt()
-    return torch.where(length > threshold, (1 - threshold / torch.where(length > 0, length, 1)) * d, torch.zeros_like(d))
+    return torch.where(
+        length > threshold, (1 - threshold / torch.where(length > 0, length, 1)) * d, torch.zeros_like(d)
+    )

@@ -1,4 +1,4 @@
-"""Come-closer-diffuse-faster: Chung et al., CVPR 2022, Algorithm 1; with DPS steps, as Flash-Diffusion compares with it."""
+"""Come-closer-diffuse-faster: Chung et al., CVPR 2022, Algorithm 1; and with DPS steps, Flash-Diffusion's baseline."""
 
 from __future__ import annotations
 

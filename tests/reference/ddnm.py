@@ -1,8 +1,9 @@
-"""Denoising diffusion null-space model: Wang et al., ICLR 2023, Algorithms 1 and 2 (time travel), DDNM+ of (17) to (19)."""
+"""Denoising diffusion null-space model: Wang et al., ICLR 2023, Algorithms 1 and 2; DDNM+, (17) to (19)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -28,7 +29,7 @@ def ddnm(
     x_{t-1} = sqrt(abar') xhat + sqrt(1 - abar') (eta z + sqrt(1 - eta^2) e)     (14), the authors' variance
     """
     x0 = x
-    for k, (i, j) in enumerate(zip(times, times[1:])):
+    for k, (i, j) in enumerate(pairwise(times)):
         a = level(abar, j)
         if j > i:
             x = a**0.5 * x0 + (1 - a) ** 0.5 * draw(k, "climb", x)
@@ -46,39 +47,43 @@ def ddnm_plus(
     times: Sequence[int],
     x: Tensor,
     y: Tensor,
+    A: Map,
+    Apinv: Map,
     svd: Svd,
     sigma_y: float | Tensor,
     draw: Draw,
     *,
     eta: float = 0.85,
-    spectral_noise: bool = True,
+    released: bool = False,
 ) -> Tensor:
-    """As `ddnm` with Sigma_t and Phi_t of (19), per component, so that the measurement's noise is part of the noise at t.
+    """As `ddnm`, with the measurement's noise made part of the noise at t, per component of V.
 
-    Without `spectral_noise`, z and e are weighted as if they were spectra (the authors' deblurring operators).
+    xhat = x0 - V Lambda V^T A^+ (A x0 - y)                                      (17)
+    x_{t-1} = sqrt(abar') xhat + V (c_z V^T z + c_e V^T e)                       (18), (19) and appendix I
+
+    The authors' code, which is `released`, leaves out both V^T of the noise. It is then still white.
     """
-    inverse = torch.where(svd.s > 0, 1 / torch.where(svd.s > 0, svd.s, 1), 0)
-    turn = svd.Vt if spectral_noise else (lambda w: w.permute(0, 2, 3, 1).flatten(1).reshape(svd.Vt(w).shape))
+    turn = (lambda w: w) if released else svd.Vt
     x0 = x
-    for k, (i, j) in enumerate(zip(times, times[1:])):
+    for k, (i, j) in enumerate(pairwise(times)):
         a = level(abar, j)
         if j > i:
             x = a**0.5 * x0 + (1 - a) ** 0.5 * draw(k, "climb", x)
             continue
         e = eps(x, i)
         x0 = f0(x, e, level(abar, i))
-        xbar0 = svd.Vt(x0)
-        lam, c_z, c_e = weights(svd.s, inverse, a**0.5, (1 - a) ** 0.5, per_image(sigma_y, xbar0), eta)
-        xhat = xbar0 - lam * inverse * (svd.s * xbar0 - svd.Ut(y))
-        x = svd.V(a**0.5 * xhat + c_z * turn(draw(k, "step", x)) + c_e * turn(e))
+        lam, c_z, c_e = weights(svd.s, a**0.5, (1 - a) ** 0.5, per_image(sigma_y, svd.Vt(x0)), eta)
+        xhat = x0 - svd.V(lam * svd.Vt(Apinv(A(x0) - y)))
+        x = a**0.5 * xhat + svd.V(c_z * turn(draw(k, "step", x)) + c_e * turn(e))
     return x
 
 
-def weights(s: Tensor, inverse: Tensor, a: float, st: float, sy: Tensor, eta: float) -> tuple[Tensor, Tensor, Tensor]:
+def weights(s: Tensor, a: float, st: float, sy: Tensor, eta: float) -> tuple[Tensor, Tensor, Tensor]:
     """(lambda, weight of z, weight of e) of every component; a = sqrt(abar'), st = sqrt(1 - abar')."""
-    seen, noise = s > 0, a * sy * inverse
+    seen = s > 0
+    noise = a * sy / torch.where(seen, s, 1)
     zero = torch.zeros_like(noise)
     lam = torch.where(seen & (st < noise), s * st * (1 - eta**2) ** 0.5 / (a * torch.where(sy > 0, sy, 1)), zero + 1)
-    c_z = torch.where(st > noise, (st**2 - noise**2).clamp(min=0).sqrt(), zero + eta * st)
-    c_z = torch.where(seen, c_z, zero + eta * st)
+    strong = seen & (st > noise)
+    c_z = torch.where(strong, (st**2 - noise**2).clamp(min=0).sqrt(), zero + eta * st)
     return lam, c_z, torch.where(seen, zero, zero + (1 - eta**2) ** 0.5 * st)

@@ -54,7 +54,15 @@ def ddrm(
 
 
 def step(
-    xbar0: Tensor, ebar: Tensor, y: Tensor, svd: Svd, sigma_y: float | Tensor, sigma: float, z: Tensor, eta: float, eta_b: float
+    xbar0: Tensor,
+    ebar: Tensor,
+    y: Tensor,
+    svd: Svd,
+    sigma_y: float | Tensor,
+    sigma: float,
+    z: Tensor,
+    eta: float,
+    eta_b: float,
 ) -> Tensor:
     """xbar at the next noise level sigma, the three cases of (8)."""
     sy, seen, c = per_image(sigma_y, z), svd.s > 0, (1 - eta**2) ** 0.5

@@ -1,4 +1,4 @@
-"""Diffusion model based posterior sampling: Meng and Kabashima, 2022, Algorithm 1 (noise-perturbed pseudo-likelihood)."""
+"""Diffusion model based posterior sampling: Meng and Kabashima, 2022, Algorithm 1."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ def dmps(
     clip: bool = True,
     large: bool = False,
 ) -> Tensor:
-    """x = x' + scale (1 - alpha_t) / sqrt(alpha_t) g, x' being the DDPM step, alpha_t = abar_t / abar_{t-1}, and
+    """The DDPM step x' and a step along the score g of y given the noisy iterate; alpha_t = abar_t / abar_{t-1}.
 
-    g = A^T U [ s^2 (1 - abar_t) / abar_t + sigma_y^2 ]^{-1} U^T (y - A x' / sqrt(abar_t)) / sqrt(abar_t).
+    g = A^T U [ s^2 (1 - abar_t) / abar_t + sigma_y^2 ]^{-1} U^T (y - A x' / sqrt(abar_t)) / sqrt(abar_t)
+    x = x' + scale (1 - alpha_t) / sqrt(alpha_t) g
     """
     for k, (i, j) in enumerate(descending(timesteps)):
         a, a_next = level(abar, i), level(abar, j)

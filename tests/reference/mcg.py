@@ -25,10 +25,10 @@ def mcg(
     clip: bool = True,
     released: bool = False,
 ) -> Tensor:
-    """x <- (I - A^+ A)(x' - scale grad ||y - A(x0)||) + A^+ y_s, y_s = sqrt(abar) y + sqrt(1 - abar) z; for a mask A^+ A = m.
+    """x <- (I - A^+ A)(x' - scale grad ||y - A(x0)||) + A^+ y_s, y_s = sqrt(abar) y + sqrt(1 - abar) A z.
 
-    The paper notes y at the level that the step leads to; the authors' code, which is `released`, at the level that it
-    comes from.
+    For a mask, A^+ A = m. The paper noises y to the level that the step leads to, the authors' code, which is
+    `released`, to the one that it comes from.
     """
     for k, (i, j) in enumerate(descending(timesteps)):
         x_t = x.detach().requires_grad_()

@@ -35,7 +35,7 @@ def pigdm(
     *,
     eta: float = 1.0,
 ) -> Tensor:
-    """The score that (7) gives, in DDIM: score + g, that is eps' = eps - sqrt(1 - abar_t) g, x0' = x0 + (1 - abar_t) / sqrt(abar_t) g."""
+    """The score that (7) gives, score + g, in DDIM: eps' = eps - sqrt(1 - abar_t) g, and x0' from it."""
     for k, (i, j) in enumerate(descending(timesteps)):
         a, a_next = level(abar, i), level(abar, j)
         g, e, _ = gradient(eps, x, i, a, y, svd, sigma_y)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -29,7 +30,7 @@ def repaint(
     eps: Eps, abar: Tensor, times: Sequence[int], x: Tensor, y: Tensor, m: Tensor, draw: Draw, *, clip: bool = True
 ) -> Tensor:
     """`times` ends in -1; where it rises, x is noised one step up: sqrt(1 - beta) x + sqrt(beta) z (line 8)."""
-    for k, (i, j) in enumerate(zip(times, times[1:])):
+    for k, (i, j) in enumerate(pairwise(times)):
         a, a_next = level(abar, i), level(abar, j)
         if j > i:
             beta = 1 - a_next / a

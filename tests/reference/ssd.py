@@ -6,6 +6,7 @@ The constants of the authors' code: x0 clamped and e not recomputed, beta of the
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from torch import Tensor
 
@@ -19,7 +20,7 @@ def steps(t0: int, n: int) -> list[int]:
 
 def invert(eps: Eps, abar: Tensor, taus: Sequence[int], x: Tensor, draw: Draw, eta: float, clip: bool) -> Tensor:
     """Distortion-adaptive inversion (11), from x as the state at taus[0] up to taus[-1]."""
-    for j, (tau, up) in enumerate(zip(taus, taus[1:])):
+    for j, (tau, up) in enumerate(pairwise(taus)):
         a, a_up = level(abar, tau), level(abar, up)
         beta = 1 - a_up / a
         e = eps(x, tau)[:, : x.shape[1]]
@@ -45,11 +46,11 @@ def ssd(
     t_stop: int | None = None,
     clip: bool = True,
 ) -> Tensor:
-    """A^+ y, inverted to t0, and down again with the back-projection (17); SSD+ lets go of it for the last t_stop / t0."""
+    """A^+ y, inverted to t0, and down again with the back-projection (17); SSD+ lets go below t_stop."""
     x = invert(eps, abar, steps(t0, n_inv), Apinv(y), draw, eta, clip)
     down = [*reversed(steps(t0, n_gen)), -1]
     projected = n_gen if t_stop is None else int((t0 - t_stop) / t0 * n_gen)
-    for k, (tau, low) in enumerate(zip(down, down[1:])):
+    for k, (tau, low) in enumerate(pairwise(down)):
         a = level(abar, low)
         e = eps(x, tau)[:, : x.shape[1]]
         x0 = f0(x, e, level(abar, tau))

@@ -1,4 +1,4 @@
-"""DDPM (Ho et al., NeurIPS 2020), its learned variance (Nichol and Dhariwal, ICML 2021), DDIM (Song et al., ICLR 2021)."""
+"""DDPM (Ho et al., NeurIPS 2020), learned variance (Nichol and Dhariwal, ICML 2021), DDIM (Song et al., ICLR 2021)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def posterior_variance(a: float, a_next: float) -> float:
 
 
 def ancestral(x0: Tensor, x: Tensor, a: float, a_next: float, z: Tensor, v: Tensor | None, large: bool) -> Tensor:
-    """One draw of x_{t-1}, DDPM Algorithm 2: variance betatilde, beta (`large`), or learned from v (improved DDPM, 15)."""
+    """One draw of x_{t-1}, DDPM Algorithm 2: variance betatilde, beta (`large`), or learned (v; improved DDPM, 15)."""
     if a_next == 1.0:
         return posterior_mean(x0, x, a, a_next)
     low, high = posterior_variance(a, a_next), 1 - a / a_next
