@@ -1,0 +1,137 @@
+"""Writes the pages that are made from the code: docs/methods/*.md, docs/operators.md, and the README's table.
+
+python docs/build.py          writes them
+python docs/build.py --check  says which are out of date, and ends with 1 if any is
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from pellucid.method import RUNGS
+from pellucid.methods import METHODS, Preset
+from pellucid.operators.named.entry import Parameter
+from pellucid.operators.text import OPERATORS
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+MADE = "<!-- made by docs/build.py from the docstrings; change those -->"
+LEADS = ("Reference", "Equations", "Defaults", "Differences", "Note")
+
+
+def pages() -> dict[Path, str]:
+    """Every page that is made, with its text."""
+    folder = ROOT / "docs" / "methods"
+    made = {folder / f"{slug(preset)}.md": method_page(preset) for preset in METHODS.values()}
+    made[folder / "index.md"] = f"{MADE}\n\n# Methods\n\n{method_table('')}"
+    made[ROOT / "docs" / "operators.md"] = operator_page()
+    made[README] = with_table(README.read_text(), method_table("docs/methods/"))
+    return made
+
+
+def slug(preset: Preset) -> str:
+    """The method's name as a file name."""
+    return preset.name.replace("+", "-plus")
+
+
+def method_page(preset: Preset) -> str:
+    """A page from a preset's docstring."""
+    body, _, arguments = preset.doc.partition("\nArgs:\n")
+    summary, _, rest = body.partition("\n")
+    lines = [MADE, "", f"# {preset.name}", "", summary, "", f"- Works with {needs(preset)}.", f"- {noise(preset)}"]
+    lines += ["", *paragraphs(rest)]
+    if preset.options:
+        lines += ["## Options", "", "| option | default | |", "|---|---|---|", *options(preset, arguments), ""]
+    lines += ["```python", "import pellucid", "", f'method = pellucid.methods.get("{preset.name}").build()', "```"]
+    return "\n".join(lines) + "\n"
+
+
+def needs(preset: Preset) -> str:
+    """Which operators a method works with."""
+    return RUNGS.get(preset.needs, f"a {preset.needs.__name__.lower()}")
+
+
+def noise(preset: Preset) -> str:
+    """What the method makes of noise."""
+    return "Models the measurement's noise." if preset.models_noise else "Made for noiseless measurements."
+
+
+def paragraphs(text: str) -> Iterator[str]:
+    """A docstring's paragraphs, what they are about in bold."""
+    for paragraph in re.split(r"\n\s*\n", text.strip()):
+        if paragraph:
+            lead, colon, rest = paragraph.partition(":")
+            yield f"**{lead}:**{rest}" if colon and lead in LEADS else paragraph
+            yield ""
+
+
+def options(preset: Preset, arguments: str) -> Iterator[str]:
+    """Rows of the table of options; options that share an entry share its text."""
+    texts = dict(entries(arguments))
+    for name, default in preset.options.items():
+        yield f"| `{name}` | `{default}` | {texts[name]} |"
+
+
+def entries(arguments: str) -> Iterator[tuple[str, str]]:
+    """(name, text) of a docstring's Args."""
+    for entry in re.split(r"\n(?=    \w)", "\n" + arguments.rstrip())[1:]:
+        names, _, text = entry.partition(":")
+        for name in names.split(","):
+            yield name.strip(), " ".join(text.split()).replace("|", "\\|")
+
+
+def method_table(folder: str) -> str:
+    """One line a method."""
+    rows = [
+        f"| [{preset.name}]({folder}{slug(preset)}.md) | {tail(preset.summary)} | {preset.default_nfe or '-'} "
+        f"| {needs(preset).partition(' (')[0]} | {'yes' if preset.models_noise else 'no'} |"
+        for preset in METHODS.values()
+    ]
+    head = ["| method | what it does | NFE | needs | models noise |", "|---|---|---|---|---|"]
+    return "\n".join(head + rows) + "\n"
+
+
+def tail(summary: str) -> str:
+    """A summary without the method's name in front of it."""
+    lead, colon, rest = summary.partition(": ")
+    return (rest if colon and len(lead) < 25 else summary).replace("|", "\\|")
+
+
+def with_table(text: str, table: str) -> str:
+    """A text with the table between its two marks replaced."""
+    return re.sub(r"(<!-- methods -->\n).*?(<!-- /methods -->)", lambda m: m[1] + table + m[2], text, flags=re.DOTALL)
+
+
+def operator_page() -> str:
+    """One section an operator, from the table that the command line reads."""
+    lines = [MADE, "", "# Operators", "", "What `--operator` understands, and `pellucid.operators.text.parse`."]
+    for entry in OPERATORS.values():
+        lines += ["", f"## {entry.name}", "", entry.summary, "", f"Example: `{entry.example}`"]
+        if entry.parameters:
+            lines += ["", "| parameter | default | |", "|---|---|---|", *map(parameter_row, entry.parameters)]
+    return "\n".join(lines) + "\n"
+
+
+def parameter_row(parameter: Parameter) -> str:
+    """A row of the table of parameters."""
+    default = "required" if parameter.required else "-" if parameter.default is None else f"`{parameter.default}`"
+    return f"| `{parameter.name}` | {default} | {parameter.kind.name}: {parameter.help} |"
+
+
+def main() -> int:
+    """Writes or checks the pages."""
+    made, check = pages(), "--check" in sys.argv[1:]
+    stale = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
+    for path in stale:
+        print(f"{'out of date' if check else 'wrote'}: {path.relative_to(ROOT)}")
+        if not check:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(made[path])
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
