@@ -12,9 +12,9 @@ JOBS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 PYTEST := $(ONE_THREAD) $(BIN)/python -m pytest -n $(JOBS)
 
-# One line for every large download, so that a slow one is seen; pip's errors go to the screen untouched.
+# One line for every large download, so that a slow one is seen; pip's errors go to the screen, its warnings do not.
 PIP_INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off
-SHOW = | sed -un -e '/^ *Downloading .*[0-9] MB)/p' -e 's/^Installing collected packages.*/  Installing .../p'
+SHOW = 2> >(grep -v ^WARNING: >&2) | sed -un -e '/^ *Downloading .*[0-9] MB)/p' -e 's/^Installing collected packages.*/  Installing .../p'
 
 .PHONY: help demo test test-all lint docs wheel clean
 
