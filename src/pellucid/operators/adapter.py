@@ -58,7 +58,7 @@ class Foreign(Operator):
     def __init__(self, physics: Physics, image_shape: Shape) -> None:
         with torch.no_grad():
             y = physics.A(torch.zeros(1, *image_shape))
-        if getattr(y, "shape", (0,))[0] != 1:
+        if tuple(getattr(y, "shape", ()))[:1] != (1,):
             raise OperatorError(f"{type(physics).__name__}.A gives no tensor with one entry an image")
         super().__init__(image_shape, tuple(y.shape[1:]))
         self.physics = physics

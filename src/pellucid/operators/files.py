@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tokenize
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,7 +60,7 @@ def _read_array(path: str | Path) -> Tensor:
         if array.dtype.kind not in "fiub" or array.size > MAX_KERNEL**2:
             raise ValueError(f"{array.dtype} of shape {array.shape}")
         return torch.from_numpy(np.array(array, dtype=np.float64))
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, SyntaxError, tokenize.TokenError) as error:
         raise OperatorError(f"{path} is not a .npy array of at most {MAX_KERNEL}^2 real numbers: {error}") from error
 
 
