@@ -82,7 +82,7 @@ class Leading(Grid):
         _discrete(process, self)
         times = 1 + stride * torch.arange(self.steps - 1, -1, -1, dtype=torch.float64)[:, None]
         times = torch.minimum(times, start[None])
-        return torch.cat([start[None], times[1:] if bool((times[0] == start).all()) else times, 0 * start[None]])
+        return torch.cat([start[None], times[1:], 0 * start[None]])
 
 
 @dataclass(frozen=True)
