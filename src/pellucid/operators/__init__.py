@@ -1,12 +1,13 @@
 """Forward models y = A(x): what happened to the picture."""
 
 from pellucid.operators.adapter import as_operator
-from pellucid.operators.algebra import Stack, Sum, Truncated, stack
+from pellucid.operators.algebra import stack
 from pellucid.operators.base import LinearOperator, Operator, Spectral
 from pellucid.operators.blur import AnisotropicBlur, GaussianBlur, UniformBlur
 from pellucid.operators.check import CheckError, dot_test, penrose, require, spectral_test
 from pellucid.operators.circular import CircularBlur
 from pellucid.operators.color import Grey
+from pellucid.operators.combined import Stack, Sum
 from pellucid.operators.convolution import KernelBlur, MotionBlur, kernel_blur
 from pellucid.operators.diagonal import Diagonal, Identity
 from pellucid.operators.family import BlurFamily, Family, MaskFamily, RandomMaskFamily
@@ -19,6 +20,7 @@ from pellucid.operators.nonlinear_blur import NonlinearBlur
 from pellucid.operators.resize import Bicubic, BlockAverage
 from pellucid.operators.separable import Separable
 from pellucid.operators.text import OPERATORS, Spec, parse
+from pellucid.operators.views import Truncated
 
 __all__ = [
     "HDR",

@@ -159,7 +159,11 @@ class LinearOperator(Operator):
         return self._pinv(y)
 
     def _pinv(self, y: Tensor) -> Tensor:
-        """By conjugate gradients on A^T A x = A^T y, to a relative residual of 1e-6 (float32) or 1e-12 (float64)."""
+        """By conjugate gradients on A^T A x = A^T y, to a relative residual of 1e-6 (float32) or 1e-12 (float64).
+
+        After 500 iterations it stops where it is: a badly conditioned A (a long motion blur) then has a regularised
+        inverse, without the directions of its smallest singular values.
+        """
         from pellucid.operators.solve import pinv_by_cg
 
         return pinv_by_cg(self, y)
@@ -266,7 +270,7 @@ class Spectral(LinearOperator):
 
     def truncated(self) -> Spectral:
         """The operator without the singular values that `pinv` leaves out: its exact pseudo-inverse is `pinv`."""
-        from pellucid.operators.algebra import Truncated
+        from pellucid.operators.views import Truncated
 
         return Truncated(self)
 
