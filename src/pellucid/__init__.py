@@ -15,7 +15,8 @@ The nouns, one sentence each:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pellucid import errors, methods, operators
 from pellucid.codec import AffineCodec, Codec
@@ -69,8 +70,8 @@ __all__ = [
 ]
 
 
-def load_prior(name: str, **options: Any) -> Prior:
-    """A prior that is shipped with the package, or a folder that holds one: see `pellucid.zoo.load`.
+def load_prior(name: str | Path = "photo", device: str = "cpu", precision: str = "auto") -> DiffusionPrior:
+    """A shipped prior by its name, or any prior by its folder; the arguments are those of `pellucid.zoo.load`.
 
     Raises:
         UnknownNameError: there is no prior of that name.
@@ -78,7 +79,7 @@ def load_prior(name: str, **options: Any) -> Prior:
     """
     from pellucid.zoo import load
 
-    return load(name, **options)
+    return load(name, device, precision)
 
 
 def __getattr__(name: str) -> str:

@@ -8,6 +8,7 @@
     ├── ProblemError            the measurement or its noise level is unusable
     ├── ConfigError             a configuration file, or an option, is wrong
     ├── UnknownNameError        no method, operator or prior of that name
+    ├── CheckError              an operator's adjoint or inverse is not what it says (operators/check.py)
     ├── PriorError              a prior's files are missing or damaged
     ├── ImageFileError          a picture cannot be read or written
     └── Cancelled               a callback asked to stop

@@ -84,7 +84,7 @@ def reconstruct(
             if trace:
                 steps.append(step.without_graph())
             if callback is not None and callback(step):
-                batch.put(account.live, step, step.estimate.x0)
+                batch.cut(account.live, step)
                 complete = False
                 break
         image = prior.codec.decode(batch.output)
@@ -165,6 +165,12 @@ class _Batch:
         self.x0 = self.x0.index_copy(0, live.to(self.x.device), step.raw.x0)
         self.output = self.output.index_copy(0, live.to(self.x.device), output)
         self.t = self.t.index_copy(0, live, step.s)
+
+    def cut(self, live: Tensor, step: Step) -> None:
+        """Ends early: the estimates reached so far become the output of every image that is still on its way."""
+        waiting = ((self.t > 0) & ~self.done).to(self.x.device).reshape(-1, *(1,) * (self.x.ndim - 1))
+        self.output = torch.where(waiting, self.x0, self.output)
+        self.put(live, step, step.reached)
 
 
 def _begin(problem: Problem, prior: Prior, method: Method, seeds: int | Iterable[int] | Noise) -> _Batch:

@@ -39,7 +39,9 @@ class Problem:
         for name in ("noise_std", "gain"):
             value = torch.as_tensor(getattr(self, name))
             if value.ndim > 1 or (value.ndim == 1 and len(value) != len(self.y)):
-                raise ProblemError(f"{name} must be one number or one per image ({len(self.y)}), not {tuple(value.shape)}")
+                raise ProblemError(
+                    f"{name} must be one number or one per image ({len(self.y)}), not {tuple(value.shape)}"
+                )
             if not torch.isfinite(value).all() or (value < 0).any():
                 raise ProblemError(f"{name} must be finite and not negative, not {getattr(self, name)}")
 
@@ -50,7 +52,7 @@ class Problem:
 
     @property
     def variance(self) -> Tensor:
-        """Variance of every entry of y, broadcastable to y: noise_std^2 + gain * max(y, gain) (Poisson, plug-in mean)."""
+        """Variance of every entry of y, broadcastable to y: noise_std^2 + gain max(y, gain), y standing in for A(x)."""
         gaussian = expand(self.std**2, self.y)
         gain = expand(torch.as_tensor(self.gain, dtype=torch.float64), self.y)
         if not gain.any():

@@ -2,8 +2,8 @@
 
 Time 0 is the clean picture and `t_max` the noisiest state, in every process. A discrete process with T betas lives on
 [0, T]: t = i + 1 is what the published codes call timestep i, and t = 0 is their "timestep -1". Between whole numbers
-ln abar is interpolated linearly. Times are (b,) float64 tensors on the CPU, and so are alpha and sigma: they are rounded
-and moved where they meet a picture (`typing.expand`).
+ln abar is interpolated linearly. Times are (b,) float64 tensors on the CPU, and so are alpha and sigma: they are
+rounded and moved where they meet a picture (`typing.expand`).
 """
 
 from __future__ import annotations

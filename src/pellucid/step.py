@@ -40,6 +40,11 @@ class Step:
         """Which step of the grid this is, from 0."""
         return self.state.index
 
+    @property
+    def reached(self) -> Tensor:
+        """The estimate so far: the refined x0 or, on the way up, the last one before it."""
+        return self.raw.x0 if bool((self.s > self.state.t).any()) else self.estimate.x0
+
     def moved(self, x_s: Tensor) -> Step:
         """The same step with another result."""
         return replace(self, x_s=x_s)

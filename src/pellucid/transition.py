@@ -76,9 +76,9 @@ class DDPM(DDIM):
 
 @dataclass(frozen=True)
 class LearnedVariance(Transition):
-    """DDPM's k, and nu from the network: ln nu^2 = f ln beta + (1 - f) ln betatilde (Nichol and Dhariwal, 2021, eq. 15).
+    """DDPM's k, and nu from the network: ln nu^2 = f ln beta + (1 - f) ln betatilde.
 
-    The last step, into sigma_s = 0, draws no noise.
+    Nichol and Dhariwal, 2021, eq. (15). The last step, into sigma_s = 0, draws no noise.
     """
 
     needs_learned_variance = True
@@ -107,7 +107,7 @@ class FixedLarge(Transition):
 
 @dataclass(frozen=True)
 class Mixed(Transition):
-    """k = sigma_s sqrt(1 - eta^2), nu = sigma_s eta: DDNM (eq. 14 there), SSD's generation, DiffPIR with eta^2 = zeta."""
+    """k = sigma_s sqrt(1 - eta^2), nu = sigma_s eta: DDNM (its eq. 14), SSD's generation, DiffPIR (eta^2 = zeta)."""
 
     eta: float = 0.85
 
@@ -131,8 +131,9 @@ class Renoise(Transition):
 class Inversion(Transition):
     """SSD's distortion-adaptive inversion, upward (s > t): k^2 = sigma_s^2 - eta beta_s, nu^2 = eta beta_s.
 
-    beta_s = 1 - alpha_s^2 / alpha_t^2 (variance preserving). eta = 0 is DDIM inversion; eta = 1 is the forward process itself.
-    Liu et al., Accelerating Diffusion Models for Inverse Problems through Shortcut Sampling, IJCAI 2024, eq. (11).
+    beta_s = 1 - alpha_s^2 / alpha_t^2 (variance preserving). eta = 0 is DDIM inversion; eta = 1 is the forward
+    process itself. Liu et al., Accelerating Diffusion Models for Inverse Problems through Shortcut Sampling, IJCAI
+    2024, eq. (11).
     """
 
     eta: float = 0.4

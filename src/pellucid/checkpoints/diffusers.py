@@ -18,8 +18,8 @@ PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "sample": "x0", "v_predi
 def load_folder(folder: Path, device: str = "cpu", autocast: torch.dtype | None = None) -> DiffusionPrior:
     """A pixel prior from a diffusers folder; safetensors only.
 
-    Takes `folder/config.json` of a UNet2DModel, or `folder/unet/config.json` with `folder/scheduler/`. Without a scheduler
-    the linear schedule of 1000 betas and eps-prediction are assumed, as UNet2DModel's own examples do.
+    Takes `folder/config.json` of a UNet2DModel, or `folder/unet/config.json` with `folder/scheduler/`. Without a
+    scheduler the linear schedule of 1000 betas and eps-prediction are assumed, as UNet2DModel's own examples do.
 
     Raises:
         PriorError: the folder is no UNet2DModel, its weights are no safetensors, or its schedule is unknown.
@@ -33,7 +33,7 @@ def load_folder(folder: Path, device: str = "cpu", autocast: torch.dtype | None 
     if config.get("_class_name") != "UNet2DModel":
         raise PriorError(f"{unet} holds a {config.get('_class_name')}, not a UNet2DModel")
     try:
-        model = UNet2DModel.from_pretrained(str(unet), use_safetensors=True, local_files_only=True)
+        model = UNet2DModel.from_pretrained(str(unet), use_safetensors=True, local_files_only=True)  # type: ignore[no-untyped-call]
     except (OSError, ValueError, RuntimeError) as error:
         raise PriorError(f"{unet} cannot be loaded: {error}") from error
     model = model.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)
@@ -74,7 +74,9 @@ def schedule(config: dict[str, Any]) -> DiscreteVP:
         return DiscreteVP.scaled_linear(steps, first, last)
     if kind == "squaredcos_cap_v2":
         return DiscreteVP.cosine(steps)
-    raise PriorError(f"the scheduler's beta_schedule {kind!r} is unknown; known are linear, scaled_linear, squaredcos_cap_v2")
+    raise PriorError(
+        f"the scheduler's beta_schedule {kind!r} is unknown; known are linear, scaled_linear, squaredcos_cap_v2"
+    )
 
 
 def _prediction(config: dict[str, Any]) -> Prediction:

@@ -37,9 +37,9 @@ class BackProjection(Consistency):
 class QuietBackProjection(Consistency):
     """Back-projection that lets go of a direction once x_t is quieter than the measurement is there.
 
-    With a known spectrum, direction by direction: V^T x0 <- (1 / s) U^T y where sigma_y / s < factor sigma_t / alpha_t. For
-    other linear operators, all of x0 at once, while sigma_y < factor sigma_t / alpha_t. The paper's SSD+ lets go of
-    everything at a fixed time; this is its idea with the time taken from the noise.
+    With a known spectrum, direction by direction: V^T x0 <- (1 / s) U^T y where sigma_y / s < factor sigma_t /
+    alpha_t. For other linear operators, all of x0 at once, while sigma_y < factor sigma_t / alpha_t. The paper's SSD+
+    lets go of everything at a fixed time; this is its idea with the time taken from the noise.
 
     Args:
         factor: how much quieter x_t must be: below 1 lets go sooner.
@@ -57,7 +57,9 @@ class QuietBackProjection(Consistency):
             inverse = operator.inverse_singular_values(x0)
             held = noise_level(observation).to(inverse).reshape(-1, *(1,) * (inverse.ndim - 1)) * inverse
             held = held < level.to(inverse).reshape(-1, *(1,) * (inverse.ndim - 1))
-            return replace(estimate, x0=x0 + operator.from_spectrum(held * inverse * operator.measured_to_spectrum(residual)))
+            return replace(
+                estimate, x0=x0 + operator.from_spectrum(held * inverse * operator.measured_to_spectrum(residual))
+            )
         whole = expand((noise_level(observation) < level).double(), x0)
         return replace(estimate, x0=x0 + whole * operator.pinv(residual))
 

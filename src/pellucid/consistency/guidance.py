@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import torch
@@ -45,7 +45,7 @@ class PosteriorGuidance(Consistency):
 
     scale: float = 1.0
     rule: Rule = "likelihood"
-    needs_vjp: ClassVar[bool] = True
+    needs_vjp: bool = field(default=True, init=False)
 
     def __post_init__(self) -> None:
         if self.rule not in ("likelihood", "paper", "released"):
@@ -91,9 +91,9 @@ def _relative_precision(observation: Observation) -> Tensor:
 class PseudoinverseGuidance(Consistency):
     """PiGDM: the score gains g = J^T A^T (r^2 A A^T + sigma_y^2 I)^{-1} (y - A x0), J = d x0 / d x_t.
 
-    Song et al., ICLR 2023, eq. (7) to (9). x0 <- x0 + (sigma_t^2 / alpha_t) g and eps <- eps - sigma_t g, the posterior's
-    estimate for white data of standard deviation `data_std`: exact there. r^2 = S^2 v / (S^2 + v), v = data_std^2,
-    S = sigma_t / alpha_t; data_std = 1 is the paper's.
+    Song et al., ICLR 2023, eq. (7) to (9). x0 <- x0 + (sigma_t^2 / alpha_t) g and eps <- eps - sigma_t g, the
+    posterior's estimate for white data of standard deviation `data_std`: exact there. r^2 = S^2 v / (S^2 + v),
+    v = data_std^2, S = sigma_t / alpha_t; data_std = 1 is the paper's.
 
     Args:
         data_std: of the data, in the prior's units.
@@ -101,7 +101,7 @@ class PseudoinverseGuidance(Consistency):
 
     data_std: float = 0.5
     needs: ClassVar[type[Operator]] = LinearOperator
-    needs_vjp: ClassVar[bool] = True
+    needs_vjp: bool = field(default=True, init=False)
 
     def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
         operator, process = observation.operator, prior.process
@@ -118,7 +118,8 @@ class PseudoinverseGuidance(Consistency):
 class NoisePerturbedGuidance(Consistency):
     """DMPS: the likelihood of x_t itself, for a prior that says nothing (Meng and Kabashima, 2022, eq. 13 and Alg. 1).
 
-        g = (1 / alpha_t) V S (s^2 sigma_t^2 / alpha_t^2 + sigma_y^2)^{-1} U^T (y - A x / alpha_t),    x_s <- x_s + scale c g
+        g = (1 / alpha_t) V S (s^2 sigma_t^2 / alpha_t^2 + sigma_y^2)^{-1} U^T (y - A x / alpha_t)
+        x_s <- x_s + scale c g
 
     with c = (alpha_s / alpha_t) beta, DDPM's shift. No gradient through the network.
 
@@ -144,7 +145,10 @@ class NoisePerturbedGuidance(Consistency):
 
 @dataclass(frozen=True)
 class ManifoldConstraint(Consistency):
-    """MCG: DPS's gradient, then the measured part of x_s replaced by y noised (Chung et al., NeurIPS 2022, eq. 14 and 15).
+    """MCG: DPS's gradient, then the measured part of x_s is replaced by y noised.
+
+    Chung et al., Improving Diffusion Models for Inverse Problems using Manifold Constraints, NeurIPS 2022, eq. (14) and
+    (15).
 
     Args:
         guidance: the gradient step.
@@ -154,10 +158,8 @@ class ManifoldConstraint(Consistency):
     guidance: PosteriorGuidance
     replacement: Consistency
     needs: ClassVar[type[Operator]] = LinearOperator
-    needs_vjp: ClassVar[bool] = True
+    needs_vjp: bool = field(default=True, init=False)
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         guided = step.moved(self.guidance.correct(step, observation, prior, noise))
         return self.replacement.correct(guided, observation, prior, noise)
-
-

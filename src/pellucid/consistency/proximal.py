@@ -17,8 +17,8 @@ from pellucid.problem import Observation
 class Proximal(Consistency):
     """x0 <- argmin_x |y - A x|^2 + rho |x - x0|^2 with rho = lam sigma_y^2 / S^2, and eps recomputed.
 
-    DiffPIR (Zhu et al., CVPR-W 2023, eq. 12a-13), S = sigma_t / alpha_t. With a prior of variance v the error of x0 is not
-    S^2 but S^2 v / (S^2 + v), which is what `data_std` brings in; None is the paper's S.
+    DiffPIR (Zhu et al., CVPR-W 2023, eq. 12a-13), S = sigma_t / alpha_t. With a prior of variance v the error of x0
+    is not S^2 but S^2 v / (S^2 + v), which is what `data_std` brings in; None is the paper's S.
 
     Args:
         lam: weight of the prior.
@@ -34,9 +34,9 @@ class Proximal(Consistency):
     def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
         operator, process = observation.operator, prior.process
         assert isinstance(operator, LinearOperator)
-        rho = (self.lam * noise_level(observation) ** 2 / error_variance(prior, state.t, self.data_std)).clamp(min=self.floor)
+        rho = self.lam * noise_level(observation) ** 2 / error_variance(prior, state.t, self.data_std)
         pull = operator.adjoint(observation.residual(estimate.x0))
-        x0 = estimate.x0 + operator.solve_normal(pull, rho)
+        x0 = estimate.x0 + operator.solve_normal(pull, rho.clamp(min=self.floor))
         return replace(estimate, x0=x0, eps=process.eps(state.x, x0, state.t))
 
 
@@ -46,6 +46,6 @@ def noise_level(observation: Observation) -> Tensor:
 
 
 def error_variance(prior: Prior, t: Tensor, data_std: float | None) -> Tensor:
-    """Variance of x_0 given x_t for white data of variance v: S^2 v / (S^2 + v), S = sigma_t / alpha_t; S^2 for None, (b,)."""
+    """Variance of x_0 given x_t: S^2 v / (S^2 + v) for white data of variance v, S^2 for None, S = ratio(t)."""
     s2 = prior.process.ratio(t) ** 2
     return s2 if data_std is None else s2 * data_std**2 / (s2 + data_std**2)

@@ -19,7 +19,7 @@ from pellucid.typing import expand
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A measurement in the basis of its operator: s (0 where not kept), 1/s, U^T y and the noise level, broadcastable."""
+    """A measurement in the basis of its operator: s and 1 / s (0 where not kept), U^T y, and the noise level."""
 
     s: Tensor
     inverse: Tensor
@@ -85,9 +85,9 @@ class DDNMPlusUpdate(Consistency):
 
     With a = alpha_s, st = sigma_s and measurement noise sigma_y, by singular direction:
 
-        st >= a sigma_y / s   lambda = 1                                            noise sqrt(st^2 - a^2 sigma_y^2 / s^2) z
-        st <  a sigma_y / s   lambda = s st sqrt(1 - eta^2) / (a sigma_y)           noise eta st z
-        s = 0                 -                                                     noise eta st z + sqrt(1 - eta^2) st eps
+        st >= a sigma_y / s   lambda = 1                                    noise sqrt(st^2 - a^2 sigma_y^2 / s^2) z
+        st <  a sigma_y / s   lambda = s st sqrt(1 - eta^2) / (a sigma_y)   noise eta st z
+        s = 0                 -                                             noise eta st z + sqrt(1 - eta^2) st eps
 
     x0 <- x0 - V Lambda V^T A^+ (A x0 - y), and x_s = a x0 + V noise.
 

@@ -34,7 +34,9 @@ class During(Consistency):
 
     def acts(self, index: int) -> bool:
         """Whether step `index` is one of those."""
-        return index >= self.first and (self.last is None or index < self.last) and (index - self.first) % self.every == 0
+        return (
+            index >= self.first and (self.last is None or index < self.last) and (index - self.first) % self.every == 0
+        )
 
     def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
         if not self.acts(state.index):

@@ -52,7 +52,9 @@ class Preset:
     @property
     def reference(self) -> str:
         """The paper: the docstring's line that starts with "Reference:"."""
-        return next((line.removeprefix("Reference: ") for line in self.doc.splitlines() if line[:10] == "Reference:"), "")
+        return next(
+            (line.removeprefix("Reference: ") for line in self.doc.splitlines() if line[:10] == "Reference:"), ""
+        )
 
     @property
     def needs(self) -> type[Operator]:

@@ -13,9 +13,9 @@ def pnp_admm(nfe: int = 30, sigma_d: float = 0.1, sigma_first: float = 0.5) -> M
 
     Reference: Venkatakrishnan, Bouman and Wohlberg, Plug-and-Play Priors, GlobalSIP 2013.
 
-    The denoiser is the prior's E[x_0 | x_0 + sigma_d n], its level falling from `sigma_first` to `sigma_d` over the first
-    half. The papers that compare with it (Dirac, DPS, ReSample) run a blind DnCNN for 10 to 12 iterations with a fixed
-    penalty; a denoiser that knows its level needs no such tuning.
+    The denoiser is the prior's E[x_0 | x_0 + sigma_d n], its level falling from `sigma_first` to `sigma_d` over the
+    first half. The papers that compare with it (Dirac, DPS, ReSample) run a blind DnCNN for 10 to 12 iterations with
+    a fixed penalty; a denoiser that knows its level needs no such tuning.
 
     Args:
         nfe: iterations.
@@ -29,7 +29,8 @@ def admm_tv(iterations: int = 60, lam: float | None = None, rho: float = 3.0) ->
 
     Reference: Rudin, Osher and Fatemi, Physica D 1992; Boyd et al., ADMM, 2011.
 
-    The weight follows the noise (0.2 sigma_y + 1e-4 in units of [-1, 1]) unless given; the papers tune a number per task.
+    The weight follows the noise (0.2 sigma_y + 1e-4 in units of [-1, 1]) unless given; the papers tune a number per
+    task.
 
     Args:
         iterations: of ADMM.

@@ -39,8 +39,8 @@ def ccdf_dps(
 
     Reference: Fabian, Tinaz and Soltanolkotabi, Adapt and Diffuse, ICML 2024 (as a baseline).
 
-    Equations: start as `ccdf`, step as `dps`. The paper starts from SwinIR at timestep 20 with zeta' = 5 (Gaussian blur) or
-    at 100 with 3 (nonlinear blur).
+    Equations: start as `ccdf`, step as `dps`. The paper starts from SwinIR at timestep 20 with zeta' = 5 (Gaussian
+    blur) or at 100 with 3 (nonlinear blur).
 
     Args:
         nfe: network calls, each with one vector-Jacobian product.

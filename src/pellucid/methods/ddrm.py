@@ -16,8 +16,8 @@ def ddrm(nfe: int = 20, eta: float = 0.85, eta_b: float = 1.0, released: bool = 
 
     Equations: start of eq. (6) in `SpectralNoise`, step of eq. (7) and (8) in `DDRMUpdate`.
 
-    Differences: the code scales the start by 1 / sigma_T instead of alpha_T (`released=True`); its deblurring operators are
-    not the stated blurs, ours are.
+    Differences: the code scales the start by 1 / sigma_T instead of alpha_T (`released=True`); its deblurring
+    operators are not the stated blurs, ours are.
 
     Args:
         nfe: network calls.

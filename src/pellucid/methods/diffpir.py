@@ -17,8 +17,9 @@ def diffpir(
 
     Equations: (12) and (13) in `Proximal`, eps recomputed; the step of Algorithm 1 is `Mixed` with eta^2 = zeta.
 
-    Differences: `data_std=None` with `lam` of 7 to 12 is the paper's rho = lam sigma_y^2 alpha^2 / sigma^2; the default bounds
-    the estimate's error by the spread of the data, and then needs no tuning. The released code starts from noised y.
+    Differences: `data_std=None` with `lam` of 7 to 12 is the paper's rho = lam sigma_y^2 alpha^2 / sigma^2; the
+    default bounds the estimate's error by the spread of the data, and then needs no tuning. The released code starts
+    from noised y.
 
     Args:
         nfe: network calls.

@@ -15,10 +15,10 @@ def dps(nfe: int = 1000, scale: float = 1.0, rule: Rule = "likelihood", learned_
 
     Equations: x0 by eq. (10); the gradient step of Algorithm 1 (Gaussian) and 2 (Poisson) in `PosteriorGuidance`.
 
-    Differences: the paper's zeta = scale / |y - A(x0)| moves by the same length at every size and noise level, and on an
-    exact posterior it is far off; the default is the likelihood's own step (`rule="likelihood"`). `rule="paper"` with
-    scale 1, `rule="released"` with scale 0.3 (0.5 for random masks, 1.0 for phase retrieval) are theirs; the released code
-    differentiates the norm, not its square, and normalises over the whole batch, which is not done here.
+    Differences: the paper's zeta = scale / |y - A(x0)| moves by the same length at every size and noise level, and on
+    an exact posterior it is far off; the default is the likelihood's own step (`rule="likelihood"`). `rule="paper"`
+    with scale 1, `rule="released"` with scale 0.3 (0.5 for random masks, 1.0 for phase retrieval) are theirs; the
+    released code differentiates the norm, not its square, and normalises over the whole batch, which is not done here.
 
     Args:
         nfe: network calls, each with one vector-Jacobian product.

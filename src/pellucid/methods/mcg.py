@@ -16,9 +16,9 @@ def mcg(nfe: int = 1000, scale: float = 1.0, rule: Rule = "likelihood", level: s
 
     Equations: gradient of eq. (14), replacement of eq. (15) with the projection A^+ A.
 
-    Differences: the step is `PosteriorGuidance`'s, `rule="released"` with scale 1 is theirs; the released code noises y to
-    the level of x_t (`level="t"`), one step too high. Because y itself, noise and all, ends up in the result, the method
-    cannot model noise.
+    Differences: the step is `PosteriorGuidance`'s, `rule="released"` with scale 1 is theirs; the released code noises
+    y to the level of x_t (`level="t"`), one step too high. Because y itself, noise and all, ends up in the result, the
+    method cannot model noise.
 
     Args:
         nfe: network calls, each with one vector-Jacobian product.

@@ -15,15 +15,15 @@ from pellucid.transition import Mixed
 
 
 def ssd(nfe: int = 30, t0: float = 0.55, eta: float = 0.4, ddim_eta: float = 0.8, n_inv: int | None = None) -> Method:
-    """SSD: carry A^+ y up to t0 by distortion-adaptive inversion, come down with back-projection. Noiseless measurements.
+    """SSD: carry A^+ y up by distortion-adaptive inversion, come down with back-projection. For noiseless measurements.
 
     Reference: Liu et al., Accelerating Diffusion Models for Inverse Problems through Shortcut Sampling, IJCAI 2024.
 
-    Equations: inversion of eq. (11) in `Ascend`, back-projection of eq. (17) in `BackProjection`, eps kept; x0 clipped to the
-    prior's bounds first, as in the code; generation as DDNM's step with eta = `ddim_eta`.
+    Equations: inversion of eq. (11) in `Ascend`, back-projection of eq. (17) in `BackProjection`, eps kept; x0
+    clipped to the prior's bounds first, as in the code; generation as DDNM's step with eta = `ddim_eta`.
 
-    Defaults: 30 calls are 5 points up and 25 down, 100 are 15 and 85; t0 = 0.55 and eta = 0.4, for grey pictures 0.75 and
-    0.8. The first inversion point costs no call, so 30 are really 29.
+    Defaults: 30 calls are 5 points up and 25 down, 100 are 15 and 85; t0 = 0.55 and eta = 0.4, for grey pictures 0.75
+    and 0.8. The first inversion point costs no call, so 30 are really 29.
 
     Args:
         nfe: points of the two grids together.
@@ -49,12 +49,13 @@ def ssd_plus(
 
     Equations: as `ssd`, back-projection in the first generation steps only (`During`, `QuietBackProjection`).
 
-    Differences: the paper's t_stop = 0.2 lets go of a clean measurement far too early and of a very noisy one too late; by
-    default each singular direction is let go once the process is quieter than the measurement is there.
+    Differences: the paper's t_stop = 0.2 lets go of a clean measurement far too early and of a very noisy one too
+    late; by default each singular direction is let go once the process is quieter than the measurement is there.
 
     Args:
         nfe, t0, eta, ddim_eta, n_inv: see `ssd`.
-        t_stop: back-project in the first (t0 - t_stop) / t0 of the generation steps; 0.2 is the paper's. None: by the noise.
+        t_stop: back-project in the first (t0 - t_stop) / t0 of the generation steps; 0.2 is the paper's. None: by the
+            noise.
     """
     held: Consistency = QuietBackProjection()
     if t_stop is not None:
@@ -71,6 +72,4 @@ def _shortcut(
 ) -> Method:
     up = _inversion_points(nfe, n_inv)
     start = Ascend(PseudoInverse(), Inclusive(up), t0, eta)
-    return Method(
-        Inclusive(nfe - up), Mixed(ddim_eta), start=start, consistency=consistency, clip="keep", name=name
-    )
+    return Method(Inclusive(nfe - up), Mixed(ddim_eta), start=start, consistency=consistency, clip="keep", name=name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -73,6 +74,18 @@ class Attention(nn.Module):
         return out
 
 
+class Level(nn.ModuleList):
+    """Residual blocks of one resolution, one after the other."""
+
+    def __init__(self, width: int, count: int, embedding: int) -> None:
+        super().__init__(ResidualBlock(width, embedding) for _ in range(count))
+
+    def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
+        for block in self:
+            x = block(x, embedding)
+        return x
+
+
 class UNet(nn.Module):
     """The raw network F of the preconditioned denoiser: (b, c, h, w), (b,) -> (b, c, h, w).
 
@@ -109,16 +122,13 @@ class UNet(nn.Module):
         self.stem = nn.Conv2d(channels * unshuffle**2, widths[0], 3, padding=1)
         self.head = nn.Conv2d(widths[0], channels * unshuffle**2, 3, padding=1)
         nn.init.zeros_(self.head.weight)
-        pairs = list(zip(widths[:-1], widths[1:], strict=True))
+        pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
         self.up = nn.ModuleList(nn.ConvTranspose2d(b, a, 2, stride=2) for a, b in pairs)
 
-        def level(width: int, count: int) -> nn.ModuleList:
-            return nn.ModuleList(ResidualBlock(width, embedding) for _ in range(count))
-
-        self.encoder = nn.ModuleList(map(level, widths[:-1], blocks[:-1]))
-        self.decoder = nn.ModuleList(map(level, widths[:-1], blocks[:-1]))
-        self.middle = level(widths[-1], blocks[-1])
+        self.encoder = nn.ModuleList(Level(w, n, embedding) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
+        self.decoder = nn.ModuleList(Level(w, n, embedding) for w, n in zip(widths[:-1], blocks[:-1], strict=True))
+        self.middle = Level(widths[-1], blocks[-1], embedding)
         self.attention = Attention(widths[-1], heads) if heads else None
 
     def forward(self, x: Tensor, c_noise: Tensor) -> Tensor:
@@ -126,8 +136,7 @@ class UNet(nn.Module):
         h = self.stem(F.pixel_unshuffle(x, self.unshuffle))
         skips = []
         for level, down in zip(self.encoder, self.down, strict=True):
-            for block in level:  # type: ignore[attr-defined]
-                h = block(h, embedding)
+            h = level(h, embedding)
             skips.append(h)
             h = down(h)
         for index, block in enumerate(self.middle):
@@ -135,7 +144,5 @@ class UNet(nn.Module):
             if index == 0 and self.attention is not None:
                 h = self.attention(h)
         for level, up, skip in zip(self.decoder[::-1], self.up[::-1], skips[::-1], strict=True):
-            h = up(h) + skip
-            for block in level:
-                h = block(h, embedding)
+            h = level(up(h) + skip, embedding)
         return F.pixel_shuffle(self.head(h), self.unshuffle)

@@ -26,8 +26,8 @@ class DiffusionPrior(Prior):
         network: called with x (b, c, h, w) and the time (b,). For a discrete process the time is the published codes'
             timestep i = t - 1; for "denoiser" it is the noise level sigma_t / alpha_t, and x is x_t / alpha_t.
         process: the forward process that the network was trained on (for "denoiser": any).
-        predicts: what the network returns. With eps = (x_t - alpha x_0) / sigma: "eps"; "x0"; "v" = alpha eps - sigma x_0
-            (Salimans and Ho, 2022); "score" = -eps / sigma; "denoiser" = E[x_0 | x_0 + sigma n].
+        predicts: what the network returns. With eps = (x_t - alpha x_0) / sigma: "eps"; "x0"; "v" = alpha eps - sigma
+            x_0 (Salimans and Ho, 2022); "score" = -eps / sigma; "denoiser" = E[x_0 | x_0 + sigma n].
         learned_variance: whether the network returns twice the channels, the second half v with the variance mix
             f = (v + 1) / 2 (Nichol and Dhariwal, 2021).
         codec: by default pictures are mapped to [-1, 1].
@@ -88,7 +88,9 @@ class DiffusionPrior(Prior):
         dtype, device = self._own(x)
         context = torch.autocast(device.type, self.autocast) if self.autocast else nullcontext()
         with context:
-            out = self.network(padded.to(device, dtype), time.to(device, torch.float64 if dtype == torch.float64 else torch.float32))
+            out = self.network(
+                padded.to(device, dtype), time.to(device, torch.float64 if dtype == torch.float64 else torch.float32)
+            )
         out = out.to(x.device, x.dtype)[..., :height, :width]
         return out.mean(1, keepdim=True) if grey else out
 

@@ -102,7 +102,9 @@ class GaussianPrior(Prior):
         f = torch.fft.fftfreq(size, dtype=torch.float64)
         power = (f[:, None] ** 2 + f**2 + size**-2.0) ** -exponent
         spectrum = power * ((codec.scale * std) ** 2 / power.mean())
-        return cls(spectrum.expand(channels, size, size), codec.scale * mean + codec.shift, process=process, codec=codec)
+        return cls(
+            spectrum.expand(channels, size, size), codec.scale * mean + codec.shift, process=process, codec=codec
+        )
 
     def check(self, image_shape: Shape) -> None:
         if tuple(self.spectrum.shape) != tuple(image_shape):

@@ -21,13 +21,14 @@ from pellucid.typing import expand
 
 @dataclass(frozen=True)
 class PlugAndPlay(Start):
-    """min |y - A x|^2 / (2 sigma_y^2) + g(x) by ADMM, the proximal map of g being the prior's denoiser at noise sigma_d.
+    """min |y - A x|^2 / (2 sigma_y^2) + g(x) by ADMM, the proximal map of g being the prior's denoiser.
 
         x <- argmin |y - A x|^2 / (2 sigma_y^2) + |x - (v - u)|^2 / (2 sigma_d^2)
         v <- E[x_0 | x_0 + sigma_d n = x + u]
         u <- u + x - v
 
-    Venkatakrishnan et al., GlobalSIP 2013. With a Gaussian prior the fixed point is the posterior mean, whatever sigma_d.
+    Venkatakrishnan et al., GlobalSIP 2013. With a Gaussian prior the fixed point is the posterior mean, whatever
+    sigma_d.
 
     Args:
         iterations: network calls.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ class Ascend(Start):
         t0 = process.on_grid(torch.full_like(top, self.t0 * process.t_max))
         times = self.grid.times(process, t0)[:-1].flip(0)
         x = self.initial(observation, prior, noise, top).x
-        for index, (t, s) in enumerate(zip(times[:-1], times[1:], strict=True)):
+        for index, (t, s) in enumerate(pairwise(times)):
             state = State(x, t, index)
             estimate = prior.estimate(state)
             if self.clip != "no" and prior.codec.bounds is not None:

@@ -25,7 +25,7 @@ LEVELS = (15, 25, 50)
 
 
 def export(trainer: PriorTrainer, folder: Path, *, name: str, summary: str, extra: dict[str, Any]) -> None:
-    """Writes `folder/model.safetensors` (EMA weights in float16) and `folder/card.json`, each beside and then renamed."""
+    """Writes `folder/model.safetensors` (averaged weights, float16) and `folder/card.json`, beside and then renamed."""
     from safetensors.torch import save
 
     denoiser = trainer.ema_denoiser()

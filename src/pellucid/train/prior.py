@@ -28,7 +28,8 @@ Report = Callable[[int, float, float], None]
 class PowerEMA:
     """Average of the weights over the last `share` of the steps, whatever their number.
 
-    beta_k = (1 - 1/k)^(gamma + 1), with gamma from the relative width `share` (Karras et al., CVPR 2024, eq. 2 and 121).
+    beta_k = (1 - 1/k)^(gamma + 1), with gamma from the relative width `share` (Karras et al., CVPR 2024, eq. 2 and
+    121).
     """
 
     def __init__(self, parameters: list[Tensor], share: float) -> None:
@@ -62,7 +63,9 @@ def training_batch(data: Photographs, config: PriorConfig, step: int, rank: int)
     count = max(1, config.pixels // size**2)
     x0 = data.batch(count, size, seed=config.seed, step=step, rank=rank)
     sigma = draw_sigma(count, config, np.random.default_rng([config.seed, step, rank, 2]))
-    generator = torch.Generator().manual_seed(int(np.random.SeedSequence([config.seed, step, rank, 3]).generate_state(1)[0]))
+    generator = torch.Generator().manual_seed(
+        int(np.random.SeedSequence([config.seed, step, rank, 3]).generate_state(1)[0])
+    )
     return x0, sigma, torch.randn(x0.shape, generator=generator)
 
 
@@ -84,7 +87,7 @@ class PriorTrainer:
         self.step, self.seconds = 0, 0.0
 
     def train(self, report: Report | None = None, until: int | None = None) -> None:
-        """Runs to the last step (or to `until`), saving checkpoints; `report(step, loss, crops_per_second)` each step."""
+        """Runs to the last step, or to `until`, saving checkpoints; calls `report(step, loss, crops_per_second)`."""
         self.resume()
         config, device = self.config, self.accelerator.device
         while self.step < min(config.steps, until or config.steps):

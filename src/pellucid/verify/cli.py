@@ -20,7 +20,13 @@ from pellucid.verify.report import Case, Verdict
 from pellucid.verify.suite import PROBLEMS, suite
 from pellucid.verify.table import as_json, page, rows, save
 
-DEFAULT_OPERATORS = ("identity", "mask:box={half}", "mask:random=0.7,seed=1", "gaussian-blur:std=1.5", "bicubic:factor=4")
+DEFAULT_OPERATORS = (
+    "identity",
+    "mask:box={half}",
+    "mask:random=0.7,seed=1",
+    "gaussian-blur:std=1.5",
+    "bicubic:factor=4",
+)
 
 
 def run(
@@ -93,7 +99,10 @@ def _prior(name: str, size: int) -> GaussianPrior | MixturePrior:
     if name == "gaussian":
         return GaussianPrior.natural(size)
     if name == "mixture":  # a bright and rough one, and a dark and smooth one
-        parts = [GaussianPrior.natural(size, std=0.2, mean=0.6), GaussianPrior.natural(size, std=0.1, mean=0.3, exponent=1.6)]
+        parts = [
+            GaussianPrior.natural(size, std=0.2, mean=0.6),
+            GaussianPrior.natural(size, std=0.1, mean=0.3, exponent=1.6),
+        ]
         return MixturePrior(parts, [0.6, 0.4])
     raise ConfigError(f"the prior must be gaussian or mixture, not {name!r}")
 

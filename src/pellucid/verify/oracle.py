@@ -43,7 +43,8 @@ class GaussianPosterior:
         shape = operator.image_shape
         if not _channelwise(operator):
             raise CompatibilityError("exact posteriors are computed channel by channel; this operator mixes channels")
-        gains, factors = [], []
+        gains: list[Tensor] = []
+        factors: list[Tensor] = []
         columns = _columns(prior, operator)
         for channel in range(shape[0]):
             a_c, a_c_at = columns[channel]
@@ -167,12 +168,14 @@ def _columns(prior: GaussianPrior, operator: LinearOperator, chunk: int = 256) -
         unit[torch.arange(len(unit)), :, torch.arange(first, first + len(unit))] = 1
         parts.append(operator(prior.covariance(unit.reshape(-1, c, h, w))).flatten(2))
     a_c = torch.cat(parts).permute(1, 2, 0)  # (c, m, n): column i of channel k is A C e_i
-    result = []
+    result: list[tuple[Tensor, Tensor]] = []
     for channel in range(c):
         if channel and torch.equal(prior.spectrum[channel], prior.spectrum[0]) and torch.equal(a_c[channel], a_c[0]):
             result.append(result[0])
             continue
         rows = a_c[channel].reshape(-1, 1, h, w)
-        again = torch.cat([operator(part.expand(-1, c, h, w))[:, channel].flatten(1) for part in rows.split(chunk)])
+        again = torch.cat(
+            [operator(part.expand(-1, c, h, w))[:, channel].flatten(1) for part in torch.split(rows, chunk)]
+        )
         result.append((a_c[channel], (again + again.T) / 2))
     return result

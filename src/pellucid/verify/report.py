@@ -166,8 +166,7 @@ def _scale(prior: GaussianPrior | MixturePrior) -> float:
 
 def _coverage(image: Tensor, mean: Tensor, std: Tensor, free: Tensor) -> dict[str, float]:
     distance = ((image - mean) / std)[free.expand_as(image)].abs()
-    normal = torch.distributions.Normal(0.0, 1.0)
     return {
-        name: float((distance < normal.icdf(torch.tensor((1 + level) / 2))).double().mean())
+        name: float((distance < float(torch.special.ndtri(torch.tensor((1 + level) / 2)))).double().mean())
         for name, level in LEVELS.items()
     }

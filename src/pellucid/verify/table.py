@@ -50,8 +50,8 @@ def page(entries: Iterable[Entry], size: int, samples: int, command: str) -> str
 
 
 NOISELESS = (
-    "The exact posterior here leaves out, as the pseudo-inverse does, the singular directions below the operator's `rcond`:"
-    " with none of the noise that hides them, no method may use them either."
+    "The exact posterior here leaves out, as the pseudo-inverse does, the singular directions below the operator's "
+    "`rcond`: with none of the noise that hides them, no method may use them either."
 )
 
 
@@ -59,10 +59,10 @@ def _head(size: int, samples: int, command: str) -> str:
     return (
         "# Methods against the exact posterior\n\n"
         f"Made by `{command}`; do not edit.\n\n"
-        "With a Gaussian prior of natural-image spectrum and a linear operator the posterior is known exactly. Every method "
-        f"runs on it at its defaults, {size}x{size} pixels, float64, {samples} samples. Each cell: PSNR of one sample | PSNR of "
-        f"the mean of {samples} (dB). The row *exact* is the posterior itself, sampled as often. **Bold**: the mean is more than "
-        f"{ALLOWED} dB below it.\n\n"
+        "With a Gaussian prior of natural-image spectrum and a linear operator the posterior is known exactly. Every "
+        f"method runs on it at its defaults, {size}x{size} pixels, float64, {samples} samples. Each cell: PSNR of one "
+        f"sample | PSNR of the mean of {samples} (dB). The row *exact* is the posterior itself, sampled as often. "
+        f"**Bold**: the mean is more than {ALLOWED} dB below it.\n\n"
         f"## Noise {NOISY}\n"
     )
 
@@ -97,7 +97,11 @@ def _failures(entries: list[Entry]) -> str:
     if not missed:
         return f"\nEvery method that models noise is within {ALLOWED} dB of the exact posterior in the mean.\n"
     lines = [f"- {e.preset.name}, {e.problem}: {e.verdict.gap:.1f} dB below" for e in missed if e.verdict is not None]
-    return f"\nMethods that model noise and miss by more than {ALLOWED} dB (their pages say why):\n\n" + "\n".join(lines) + "\n"
+    return (
+        f"\nMethods that model noise and miss by more than {ALLOWED} dB (their pages say why):\n\n"
+        + "\n".join(lines)
+        + "\n"
+    )
 
 
 def save(path: Path, text: str) -> None:

@@ -129,7 +129,9 @@ def _read_weights(card: Card, module: torch.nn.Module) -> None:
     except OSError as error:
         raise PriorError(f"cannot read {path}: {error}") from error
     if (found := hashlib.sha256(content).hexdigest()) != card.data["sha256"]:
-        raise PriorError(f"{path} is damaged: its sha256 is {found[:12]}..., the card says {card.data['sha256'][:12]}...")
+        raise PriorError(
+            f"{path} is damaged: its sha256 is {found[:12]}..., the card says {card.data['sha256'][:12]}..."
+        )
     weights = {key: value.float() for key, value in read_safetensors(content).items()}
     try:
         module.load_state_dict(weights)
