@@ -1,4 +1,4 @@
-"""Exact priors against dense algebra, networks of every parametrisation against them, derivatives against differences."""
+"""Exact priors against dense algebra, every parametrisation of a network against them, vjps against differences."""
 
 from __future__ import annotations
 
