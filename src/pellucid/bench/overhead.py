@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pellucid import methods
-from pellucid.errors import PriorError, UnknownNameError
+from pellucid import methods, zoo
+from pellucid.errors import UnknownNameError
 from pellucid.loop import reconstruct
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.nn.unet import UNet
@@ -107,17 +107,14 @@ def measure(prior: DiffusionPrior, name: str, size: int, nfe: int, repeats: int)
 
 def load_or_random(name: str) -> tuple[DiffusionPrior, str]:
     """The prior of that name; where it is not shipped, a network of the same kind with random weights."""
-    from pellucid.zoo import load
-
     try:
-        prior = load(name)
-    except (PriorError, UnknownNameError):
+        return zoo.load(name), name
+    except UnknownNameError:
         torch.manual_seed(0)
         network = EDMDenoiser(UNet()).eval().requires_grad_(False)
-        return DiffusionPrior(network, predicts="denoiser", multiple=16), "random weights"
-    if not isinstance(prior, DiffusionPrior):
-        raise PriorError(f"{name!r} has no network to measure")
-    return prior, name
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        prior = DiffusionPrior(network, predicts="denoiser", multiple=16, autocast=zoo.fast_dtype("cpu"))
+        return prior, "random weights"
 
 
 def line(row: Overhead) -> str:
