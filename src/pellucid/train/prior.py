@@ -21,6 +21,7 @@ from pellucid.nn.edm import EDMDenoiser
 from pellucid.nn.unet import UNet
 from pellucid.train.config import PriorConfig
 from pellucid.train.data import Photographs
+from pellucid.train.samples import sample_grid
 
 Report = Callable[[int, float, float], None]
 
@@ -110,6 +111,8 @@ class PriorTrainer:
                 report(self.step, float(loss.detach()), len(x0) / elapsed)
             if self.step % config.checkpoint_every == 0 or self.step == config.steps:
                 self.save()
+            if config.sample_every and self.step % config.sample_every == 0 and self.accelerator.is_main_process:
+                sample_grid(self.ema_denoiser(), config.out / "samples" / f"{self.step:07d}.png")
 
     @property
     def checkpoint(self) -> Path:
