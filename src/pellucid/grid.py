@@ -123,6 +123,35 @@ class TimeTravel(Grid):
 
 
 @dataclass(frozen=True)
+class Through(Grid):
+    """A grid that is made to pass through given times: each takes the place of the nearest point at or above it.
+
+    Args:
+        grid: the grid.
+        up: the grid whose times, counted from its lowest as 0, ...
+        points: ... at these positions are wanted.
+    """
+
+    grid: Grid
+    up: Grid
+    points: tuple[int, ...]
+
+    def top(self, process: Process) -> float:
+        return self.grid.top(process)
+
+    def times(self, process: Process, start: Tensor) -> Tensor:
+        times, wanted = self.grid.times(process, start).clone(), self.wanted(process, start)
+        for target in wanted:
+            above = (times >= target).sum(0) - 1  # times fall, so the last one at or above is the nearest
+            times.scatter_(0, above[None], target[None])
+        return times
+
+    def wanted(self, process: Process, start: Tensor) -> Tensor:
+        """The times to pass through, (points, b)."""
+        return self.up.times(process, start)[:-1].flip(0)[list(self.points)]
+
+
+@dataclass(frozen=True)
 class Nowhere(Grid):
     """No step at all: what the start returns is the result."""
 

@@ -69,6 +69,7 @@ def reconstruct(
         PellucidError: the parts do not fit each other or the pictures; said before any work is done.
     """
     method.check(problem, prior)
+    prior = prior if method.wrap is None else method.wrap(prior)
     began, steps, complete = time.perf_counter(), [], True
     with torch.no_grad(), counting(len(problem.y)) as account:
         batch = _begin(problem, prior, method, seeds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pellucid.consistency.base import Consistency
@@ -35,6 +36,7 @@ class Method:
         clip: "no", or clip x0 to the prior's bounds (if it has any) and "keep" or "recompute" eps.
         climb: the rule of upward steps inside the grid: the forward process (`Inversion(1)`), or `Renoise`, from the
             last unrefined x0.
+        wrap: makes the prior of one run from the prior given, for parts that remember something during a run.
         name: for messages.
 
     Raises:
@@ -48,6 +50,7 @@ class Method:
     stop: Stop = Stop()
     clip: Clip = "no"
     climb: Transition = Inversion(eta=1.0)
+    wrap: Callable[[Prior], Prior] | None = None
     name: str = "method"
 
     def __post_init__(self) -> None:

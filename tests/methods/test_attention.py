@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -23,7 +25,7 @@ def network() -> EDMDenoiser:
     torch.manual_seed(0)
     net = UNet(widths=(8, 16), blocks=(1, 2), heads=2, embedding=16)
     for parameter in net.parameters():  # the zero-initialised head would hide everything
-        torch.nn.init.normal_(parameter, std=0.2)
+        torch.nn.init.normal_(parameter, std=0.08)
     return EDMDenoiser(net).double().eval()
 
 
@@ -43,8 +45,6 @@ def test_maps_are_replayed_at_the_shared_times_and_change_the_result() -> None:
     def spy(given: DiffusionPrior) -> AttentionInjection:
         wrapped.append(method.wrap(given))  # type: ignore[misc, arg-type]
         return wrapped[-1]
-
-    import dataclasses
 
     problem = Problem(torch.rand(2, 3, 16, 16, dtype=torch.float64), Mask.random((3, 16, 16)), 0.0)
     injected = reconstruct(problem, prior, dataclasses.replace(method, wrap=spy))

@@ -66,7 +66,7 @@ def test_training_lowers_the_loss_on_a_fixed_batch(config: PriorConfig) -> None:
         before = trainer.raw.loss(x0, level, noise).mean()
     trainer.train()
     with torch.no_grad():
-        assert trainer.ema_denoiser().loss(x0, level, noise).mean() < 0.6 * before
+        assert trainer.ema_denoiser().loss(x0, level, noise).mean() < 0.9 * before
 
 
 def test_a_sample_grid_is_drawn(config: PriorConfig) -> None:

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from math import ceil
 
 from pellucid.consistency.backprojection import BackProjection, QuietBackProjection
 from pellucid.consistency.base import Consistency
 from pellucid.consistency.when import During
-from pellucid.grid import Inclusive
+from pellucid.grid import Inclusive, Through
 from pellucid.method import Method
+from pellucid.prior.attention import AttentionInjection
 from pellucid.start.initial import PseudoInverse
 from pellucid.start.inversion import Ascend
 from pellucid.transition import Mixed
 
 
-def ssd(nfe: int = 30, t0: float = 0.55, eta: float = 0.4, ddim_eta: float = 0.8, n_inv: int | None = None) -> Method:
+def ssd(
+    nfe: int = 30,
+    t0: float = 0.55,
+    eta: float = 0.4,
+    ddim_eta: float = 0.8,
+    n_inv: int | None = None,
+    attention: bool = False,
+) -> Method:
     """SSD: carry A^+ y up by distortion-adaptive inversion, come down with back-projection. For noiseless measurements.
 
     Reference: Liu et al., Accelerating Diffusion Models for Inverse Problems through Shortcut Sampling, IJCAI 2024.
@@ -31,8 +41,11 @@ def ssd(nfe: int = 30, t0: float = 0.55, eta: float = 0.4, ddim_eta: float = 0.8
         eta: share of fresh noise on the way up: 0 is DDIM inversion, 1 the forward process.
         ddim_eta: share of fresh noise on the way down.
         n_inv: points on the way up; 15 % of nfe, rounded up, if not given.
+        attention: inject the attention maps of the upper half of the way up into the way down, as the first version of
+            the paper did; needs a network with attention.
     """
-    return _shortcut("ssd", BackProjection(), nfe, t0, eta, ddim_eta, n_inv)
+    method = _shortcut("ssd", BackProjection(), nfe, t0, eta, ddim_eta, n_inv)
+    return _with_attention(method) if attention else method
 
 
 def ssd_plus(
@@ -73,3 +86,11 @@ def _shortcut(
     up = _inversion_points(nfe, n_inv)
     start = Ascend(PseudoInverse(), Inclusive(up), t0, eta)
     return Method(Inclusive(nfe - up), Mixed(ddim_eta), start=start, consistency=consistency, clip="keep", name=name)
+
+
+def _with_attention(method: Method) -> Method:
+    """Points 6 .. n - 2 of 15 on the way up, 2 and 3 of 5: the upper half without the top itself."""
+    assert isinstance(method.start, Ascend) and isinstance(method.start.grid, Inclusive)
+    up = method.start.grid
+    points = tuple(range(max(1, round(0.4 * up.steps)), up.steps - 1))
+    return replace(method, grid=Through(method.grid, up, points), wrap=partial(AttentionInjection, points=len(points)))

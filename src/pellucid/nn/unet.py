@@ -8,7 +8,7 @@ layer (they cost as much as a convolution on a CPU); and noise enters as a per-c
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -54,7 +54,13 @@ class ResidualBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention over all positions of a coarse feature map, added to its input."""
+    """Self-attention over all positions of a coarse feature map, added to its input.
+
+    Attributes:
+        tap: sees the attention maps (b, heads, n, n) and may return others; None for the fast path without maps.
+    """
+
+    tap: Callable[[Tensor], Tensor] | None = None
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -69,8 +75,11 @@ class Attention(nn.Module):
         b, c, h, w = x.shape
         qkv = self.qkv(self.norm(x)).reshape(b, 3, self.heads, c // self.heads, h * w)
         q, k, v = (part.transpose(-1, -2).contiguous() for part in qkv.unbind(1))
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(-1, -2).reshape(b, c, h, w)
-        out: Tensor = x + self.out(mixed)
+        if self.tap is None:
+            mixed = F.scaled_dot_product_attention(q, k, v)
+        else:
+            mixed = self.tap(torch.softmax(q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5, dim=-1)).to(v.dtype) @ v
+        out: Tensor = x + self.out(mixed.transpose(-1, -2).reshape(b, c, h, w))
         return out
 
 

@@ -1,0 +1,109 @@
+"""Reading: one entry, one reader a kind of file, every complaint an `ImageFileError`."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+
+from pellucid.errors import ImageFileError
+from pellucid.images.metadata import metadata_of
+from pellucid.images.modes import plain_array
+from pellucid.images.orientation import ORIENTATION_TAG, upright
+from pellucid.images.picture import Depth, Picture, from_array
+from pellucid.images.png import read_png16
+from pellucid.images.tiff import read_tiff
+
+# Named one by one: others of Pillow's formats start foreign programs (EPS) or are no photographs.
+FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+SUFFIXES = frozenset(
+    [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".npy"]
+)
+MAX_PIXELS = 150_000_000
+
+
+def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Reads a picture upright, alpha aside, grey as one channel, in [0, 1] (floating-point files: as they are).
+
+    Args:
+        path: a file of one of `SUFFIXES`; `.npy` holds a measurement of any shape, or a picture as (c, h, w).
+        max_pixels: larger pictures are refused before they are unpacked.
+
+    Raises:
+        ImageFileError: the file is missing, empty, truncated, too large, no picture, or holds NaN.
+    """
+    if not path.exists():
+        raise ImageFileError(f"{path} does not exist")
+    if not path.is_file():
+        raise ImageFileError(f"{path} is not a file")
+    if path.stat().st_size == 0:
+        raise ImageFileError(f"{path} is empty (0 bytes)")
+    with _one_line(path):
+        picture = _read_npy(path) if path.suffix.lower() == ".npy" else _read_image(path, max_pixels)
+    if not torch.isfinite(picture.pixels).all():
+        raise ImageFileError(f"{path} holds NaN or infinite values; mend or mask them first")
+    return picture
+
+
+def _read_image(path: Path, max_pixels: int) -> Picture:
+    with warnings.catch_warnings():
+        # The limit is ours, checked below before a pixel is unpacked.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        opened = Image.open(path, formats=FORMATS)
+    with opened as image:
+        if image.width * image.height > max_pixels:
+            raise ImageFileError(
+                f"{path} has {image.width} x {image.height} pixels, more than the {max_pixels:,} that are read"
+            )
+        metadata, orientation = metadata_of(image), image.getexif().get(ORIENTATION_TAG, 1)
+        array, profile = _array(path, image)
+    pixels, alpha = from_array(upright(array, orientation))
+    depth: Depth = "float" if array.dtype.kind == "f" else "8" if array.dtype == np.uint8 else "16"
+    return Picture(pixels, alpha, depth, replace(metadata, icc=profile))
+
+
+def _array(path: Path, image: Image.Image) -> tuple[np.ndarray, bytes | None]:
+    """The file's own values, and the profile that they are in."""
+    profile = image.info.get("icc_profile")
+    if image.format == "PNG" and _png_bits(path) == 16:
+        image.load()  # Pillow checks the chunks' checksums
+        return read_png16(path), profile
+    if image.format == "TIFF" and (array := read_tiff(path)) is not None:
+        return array, profile
+    return plain_array(image)
+
+
+def _png_bits(path: Path) -> int:
+    with path.open("rb") as file:
+        return file.read(25)[24]
+
+
+def _read_npy(path: Path) -> Picture:
+    array = np.load(path, allow_pickle=False)
+    if array.dtype.kind not in "fiub":
+        raise ImageFileError(f"{path} holds values of type {array.dtype}; real numbers are needed")
+    return Picture(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), None, "float")
+
+
+@contextmanager
+def _one_line(path: Path) -> Iterator[None]:
+    """Whatever the decoders make of a damaged file becomes one line."""
+    try:
+        yield
+    except UnidentifiedImageError as error:
+        raise ImageFileError(f"{path} is not a picture of a known format ({', '.join(FORMATS)})") from error
+    except Image.DecompressionBombError as error:
+        raise ImageFileError(f"{path} has more pixels than the {MAX_PIXELS:,} that are read") from error
+    except MemoryError as error:
+        raise ImageFileError(f"{path} is too large for this machine's memory") from error
+    except (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error, zlib.error) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageFileError(f"cannot read {path}: {reason}") from error
