@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms
 
-from pellucid.errors import ImageFileError
-
 GREY = {"1": "L", "L": "L", "LA": "LA", "La": "LA"}
 
 
@@ -17,7 +15,7 @@ def plain_array(image: Image.Image) -> tuple[np.ndarray, bytes | None]:
     """(h, w) or (h, w, c) of uint8, uint16 or float32, alpha last, and the profile that the colours are in.
 
     Raises:
-        ImageFileError: the values have no known white.
+        ValueError: the values have no known white.
     """
     profile = image.info.get("icc_profile")
     if image.mode.startswith("I;16"):
@@ -44,7 +42,7 @@ def _integers(image: Image.Image) -> np.ndarray:
     """Mode I is 16 bits in most files that have it; anything beyond has no known white."""
     array = np.asarray(image)
     if array.min() < 0 or array.max() > 65535:
-        raise ImageFileError(f"integer values from {array.min()} to {array.max()} have no known white; save as 16 bits")
+        raise ValueError(f"integer values from {array.min()} to {array.max()} have no known white; save as 16 bits")
     return array.astype(np.uint16)
 
 

@@ -1,6 +1,7 @@
 """PNG with 16 bits a channel, in colour too, which Pillow rounds to 8.
 
-Reference: Portable Network Graphics (PNG) Specification, third edition, W3C 2025; sections 8 (interlacing) and 9 (filtering).
+Reference: Portable Network Graphics (PNG) Specification, third edition, W3C 2025; sections 8 (interlacing)
+and 9 (filtering).
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
-
-from pellucid.errors import ImageFileError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CHANNELS = {0: 1, 2: 3, 4: 2, 6: 4}
@@ -26,9 +25,9 @@ def read_png16(path: Path) -> np.ndarray:
     """(h, w, c) uint16 of a 16-bit PNG that Pillow has found readable.
 
     Raises:
-        ImageFileError: the file is damaged.
+        ValueError: the file is damaged.
     """
-    chunks = _chunks(path.read_bytes(), path)
+    chunks = _chunks(path.read_bytes())
     width, height, _, colour, _, _, interlaced = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
     channels = CHANNELS[colour]
     passes = ADAM7 if interlaced else ((0, 0, 1, 1),)
@@ -37,7 +36,7 @@ def read_png16(path: Path) -> np.ndarray:
     # The limit keeps a small file from unpacking to gigabytes.
     data = zlib.decompressobj().decompress(chunks[b"IDAT"], expected)
     if len(data) != expected:
-        raise ImageFileError(f"{path} is truncated")
+        raise ValueError("the file is truncated")
     image, begin = np.empty((height, width, channels), np.uint16), 0
     for (x, y, dx, dy), (h, w) in zip(passes, sizes, strict=True):
         if h > 0 and w > 0:
@@ -103,7 +102,7 @@ def _prediction(filters: np.ndarray, left: np.ndarray, up: np.ndarray, corner: n
     return np.choose(filters, (np.zeros_like(left), left, up, (left + up) >> 1, paeth))
 
 
-def _chunks(data: bytes, path: Path) -> dict[bytes, bytes]:
+def _chunks(data: bytes) -> dict[bytes, bytes]:
     """The first chunk of every name, and all IDAT chunks joined."""
     found: dict[bytes, bytes] = {}
     parts, at = [], len(SIGNATURE)
@@ -115,7 +114,7 @@ def _chunks(data: bytes, path: Path) -> dict[bytes, bytes]:
         found.setdefault(name, body)
         at += 12 + length
     if b"IHDR" not in found or not parts:
-        raise ImageFileError(f"{path} is truncated")
+        raise ValueError("the file is truncated")
     return {**found, b"IDAT": b"".join(parts)}
 
 

@@ -15,15 +15,16 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from pellucid.errors import ImageFileError
+from pellucid.images.decoded import Decoded, require_size
 from pellucid.images.metadata import metadata_of
 from pellucid.images.modes import plain_array
 from pellucid.images.orientation import ORIENTATION_TAG, upright
 from pellucid.images.picture import Depth, Picture, from_array
 from pellucid.images.png import read_png16
-from pellucid.images.tiff import read_tiff
+from pellucid.images.tiff import TIFF_SIGNATURES, read_tiff
 
 # Named one by one: others of Pillow's formats start foreign programs (EPS) or are no photographs.
-FORMATS = ("PNG", "JPEG", "MPO", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
+FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".npy"]
 )
@@ -54,36 +55,39 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
 
 
 def _read_image(path: Path, max_pixels: int) -> Picture:
+    file = read_tiff(path, max_pixels) if _head(path, 4) in TIFF_SIGNATURES else None
+    if file is None:
+        file = _read_pillow(path, max_pixels)
+    pixels, alpha = from_array(upright(file.array, file.orientation))
+    kind = file.array.dtype
+    depth: Depth = "float" if kind.kind == "f" else "8" if kind == np.uint8 else "16"
+    return Picture(pixels, alpha, depth, file.metadata)
+
+
+def _read_pillow(path: Path, max_pixels: int) -> Decoded:
     with warnings.catch_warnings():
         # The limit is ours, checked below before a pixel is unpacked.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         opened = Image.open(path, formats=FORMATS)
     with opened as image:
-        if image.width * image.height > max_pixels:
-            raise ImageFileError(
-                f"{path} has {image.width} x {image.height} pixels, more than the {max_pixels:,} that are read"
-            )
-        metadata, orientation = metadata_of(image), image.getexif().get(ORIENTATION_TAG, 1)
-        array, profile = _array(path, image)
-    pixels, alpha = from_array(upright(array, orientation))
-    depth: Depth = "float" if array.dtype.kind == "f" else "8" if array.dtype == np.uint8 else "16"
-    return Picture(pixels, alpha, depth, replace(metadata, icc=profile))
-
-
-def _array(path: Path, image: Image.Image) -> tuple[np.ndarray, bytes | None]:
-    """The file's own values, and the profile that they are in."""
-    profile = image.info.get("icc_profile")
-    if image.format == "PNG" and _png_bits(path) == 16:
-        image.load()  # Pillow checks the chunks' checksums
-        return read_png16(path), profile
-    if image.format == "TIFF" and (array := read_tiff(path)) is not None:
-        return array, profile
-    return plain_array(image)
+        require_size(image.width, image.height, max_pixels)
+        image.load()
+        metadata = metadata_of(image)
+        # Read after loading: Pillow turns TIFFs by itself, and then the tag is gone.
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+        if image.format == "PNG" and _png_bits(path) == 16:
+            return Decoded(read_png16(path), metadata, orientation)
+        array, profile = plain_array(image)
+        return Decoded(array, replace(metadata, icc=profile), orientation)
 
 
 def _png_bits(path: Path) -> int:
+    return _head(path, 25)[24]
+
+
+def _head(path: Path, count: int) -> bytes:
     with path.open("rb") as file:
-        return file.read(25)[24]
+        return file.read(count)
 
 
 def _read_npy(path: Path) -> Picture:
