@@ -61,7 +61,7 @@ def moments(process: Process, method: Method, steps: int) -> tuple[Tensor, Tenso
     return x[-1], (x[:-1] - x[-1:]).square().sum(0), prior.codec.observe(problem).y[0], mask
 
 
-@pytest.mark.parametrize(("name", "eta"), [("linear", 0.0), ("linear", 1.0), ("ve", 0.0), ("flow", 1.0)])
+@pytest.mark.parametrize(("name", "eta"), [("linear", 0.0), ("cosine", 1.0), ("ve", 0.0), ("flow", 1.0)])
 def test_pigdm_samples_the_posterior_of_white_data(name: str, eta: float) -> None:
     """Its variance's error halves with the step, and in the limit of infinitely many steps is 0."""
     errors = []
