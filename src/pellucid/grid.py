@@ -49,7 +49,8 @@ class Uniform(Grid):
 class Inclusive(Grid):
     """Both ends of a discrete schedule: t_j = 1 + round(j (start - 1) / (steps - 1)), j = steps - 1 .. 0, then 0.
 
-    With start = T this is guided-diffusion's respacing, with another start SSD's lists.
+    With start = T this is guided-diffusion's respacing, with another start SSD's lists. The stride is added up in
+    floating point, as both codes do, which decides how halves are rounded.
     """
 
     steps: int
@@ -59,9 +60,11 @@ class Inclusive(Grid):
 
     def times(self, process: Process, start: Tensor) -> Tensor:
         _discrete(process, self)
-        j = torch.arange(self.steps - 1, -1, -1, dtype=torch.float64)[:, None]
-        times = 1 + torch.round(j * ((start - 1) / max(self.steps - 1, 1)))
-        return torch.cat([torch.maximum(times, times.new_ones(())) if self.steps > 1 else start[None], 0 * start[None]])
+        if self.steps == 1:
+            return torch.stack([start, 0 * start])
+        stride = ((start - 1) / (self.steps - 1)).expand(self.steps - 1, -1)
+        times = 1 + torch.cat([0 * start[None], stride.cumsum(0)]).flip(0).round()
+        return torch.cat([times.clamp(min=1), 0 * start[None]])
 
 
 @dataclass(frozen=True)

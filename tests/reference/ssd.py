@@ -14,8 +14,12 @@ from tests.reference.symbols import Draw, Eps, Map, f0, level
 
 
 def steps(t0: int, n: int) -> list[int]:
-    """n timesteps 0 .. t0 - 1, evenly spaced and rounded half to even."""
-    return [round(j * (t0 - 1) / (n - 1)) for j in range(n)]
+    """n timesteps 0 .. t0 - 1, evenly spaced, added up in floating point and rounded half to even."""
+    taus, tau = [], 0.0
+    for _ in range(n):
+        taus.append(round(tau))
+        tau += (t0 - 1) / (n - 1)
+    return taus
 
 
 def invert(eps: Eps, abar: Tensor, taus: Sequence[int], x: Tensor, draw: Draw, eta: float, clip: bool) -> Tensor:

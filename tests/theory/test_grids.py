@@ -37,6 +37,12 @@ def test_inclusive_is_ssds_lists(start: int, points: int) -> None:
     assert steps(start, points) == wanted
 
 
+@pytest.mark.parametrize("start", [550, 750, 1000])
+@pytest.mark.parametrize("points", [5, 15, 25, 50, 85, 100, 250])
+def test_inclusive_rounds_halves_as_the_codes_do(start: int, points: int) -> None:
+    assert timesteps(Inclusive(points), start) == [*reversed(steps(start, points)), -1]
+
+
 def test_inclusive_is_the_respacing_of_the_traces() -> None:
     arrays = load("trace_ssd_sr4")
     assert timesteps(Inclusive(6), 550)[-2::-1] == arrays["fwd_map"].tolist()
