@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pellucid.errors import ConfigError, UnknownNameError
@@ -23,6 +23,7 @@ from pellucid.methods.repaint import repaint
 from pellucid.methods.ssd import ssd, ssd_plus
 from pellucid.methods.unconditional import unconditional
 from pellucid.operators.base import Operator
+from pellucid.operators.color import Grey
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Preset:
         name: what the command line calls it.
         make: the function that builds it; its keyword arguments are the method's options.
         models_noise: whether the method knows the noise level; the others are made for noiseless measurements.
+        by_operator: defaults that the paper changes for a kind of operator.
     """
 
     name: str
     make: Callable[..., Method]
     models_noise: bool = True
+    by_operator: Mapping[type[Operator], Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def summary(self) -> str:
@@ -73,13 +76,16 @@ class Preset:
         """Network calls at defaults; None for a method that has no such setting."""
         return self.options.get("nfe")
 
-    def build(self, nfe: int | None = None, **options: Any) -> Method:
-        """The method with some options changed.
+    def build(self, nfe: int | None = None, operator: Operator | None = None, **options: Any) -> Method:
+        """The method with some options changed, and with the paper's defaults for the operator if one is given.
 
         Raises:
             ConfigError: the method has no such option.
             CompatibilityError: a value is out of its range.
         """
+        for kind, defaults in self.by_operator.items():
+            if isinstance(operator, kind):
+                options = {**defaults, **options}
         if nfe is not None:
             options["nfe"] = nfe
         for option in options:
@@ -89,11 +95,13 @@ class Preset:
         return self.make(**options)
 
 
+SSD_GREY = {"t0": 0.75, "eta": 0.8}  # colourisation starts higher and with more noise (SSD's run scripts)
+
 METHODS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
-        Preset("ssd", ssd, models_noise=False),
-        Preset("ssd+", ssd_plus),
+        Preset("ssd", ssd, models_noise=False, by_operator={Grey: SSD_GREY}),
+        Preset("ssd+", ssd_plus, by_operator={Grey: SSD_GREY}),
         Preset("ddnm", ddnm, models_noise=False),
         Preset("ddnm+", ddnm_plus),
         Preset("ddrm", ddrm),

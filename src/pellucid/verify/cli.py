@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from rich.console import Console
@@ -40,7 +41,7 @@ def run(
     out: Path | None = None,
     as_json_text: bool = False,
     nfe: int | None = None,
-    options: dict[str, object] | None = None,
+    options: dict[str, Any] | None = None,
 ) -> None:
     """One method on some operators, or (`everything`) all of them on the standard problems.
 
@@ -65,7 +66,7 @@ def run(
         return
     if method is None:
         raise ConfigError(f"name a method ({', '.join(METHODS)}) or say --all")
-    built = methods.get(method).build(nfe, **(options or {}))
+    built = methods.get(method).build(nfe, None, **(options or {}))
     texts = operators or [text.format(half=size // 2) for text in DEFAULT_OPERATORS]
     verdicts = []
     for text in track(texts, "verifying", console=console, transient=True):

@@ -83,18 +83,23 @@ def load(name: str | Path = DEFAULT, device: str = "cpu", precision: str = "auto
     Args:
         name: a name that `available` knows, or a folder.
         device: where the network goes.
-        precision: "auto" is bfloat16 where it pays (see `fast_dtype`), "float32" or "bfloat16" say it outright.
+        precision: "auto" is bfloat16 where it pays (see `fast_dtype`), "float32" or "bfloat16" say it outright;
+            "openvino" and "onnxruntime" compile the network for the CPU, forward only (see `prior.compiled`).
 
     Raises:
         UnknownNameError: no prior of that name, and no such folder.
-        PriorError: files are missing or damaged, or the precision is none of the three.
+        PriorError: files are missing or damaged, or the precision is none of these.
     """
+    if precision == "openvino" or precision == "onnxruntime":
+        from pellucid.prior.compiled import compiled
+
+        return compiled(load(name, "cpu", "float32"), precision)  # type: ignore[arg-type]
     autocast = _autocast(precision, device)
     known = {card.name: card.folder for card in available()}
     folder = known.get(str(name), Path(name))
     if (folder / "card.json").is_file():
         return _own(Card.read(folder), device, autocast)
-    if (folder / "config.json").is_file() or (folder / "model_index.json").is_file():
+    if any((folder / path).is_file() for path in ("config.json", "unet/config.json")):
         from pellucid.checkpoints.diffusers import load_folder
 
         return load_folder(folder, device, autocast)
@@ -153,7 +158,9 @@ def _autocast(precision: str, device: str) -> torch.dtype | None:
     try:
         return {"float32": None, "bfloat16": torch.bfloat16}[precision]
     except KeyError:
-        raise PriorError(f"precision must be auto, float32 or bfloat16, not {precision!r}") from None
+        raise PriorError(
+            f"precision must be auto, float32, bfloat16, openvino or onnxruntime, not {precision!r}"
+        ) from None
 
 
 def example() -> Path:
