@@ -26,7 +26,7 @@ from pellucid.operators.base import Operator
 from pellucid.operators.color import Grey
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Preset:
     """A method by name.
 

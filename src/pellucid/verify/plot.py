@@ -44,9 +44,9 @@ def plot(case: Case, image: Tensor, verdict: Verdict, path: Path) -> None:
             continue
         axes.set_title(title, fontsize=9)
         if is_std:
-            axes.imshow(picture.mean(0), cmap="magma", vmin=0, vmax=float(exact_std.max()))
+            axes.imshow(picture.mean(0).numpy(), cmap="magma", vmin=0, vmax=float(exact_std.max()))
         else:
-            axes.imshow(picture.clamp(0, 1).permute(1, 2, 0))
+            axes.imshow(picture.clamp(0, 1).permute(1, 2, 0).numpy())
     figure.savefig(path, dpi=110)
 
 
