@@ -25,11 +25,12 @@ from pellucid.errors import UnknownNameError
 from pellucid.loop import reconstruct
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.nn.unet import UNet
-from pellucid.operators import GaussianBlur
+from pellucid.operators import Operator, parse
 from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.problem import Problem
 
 METHODS = ("ddnm", "ssd", "ddrm", "dps")
+OPERATOR = "gaussian-blur:std=2"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def run(
     repeats: int = 5,
     out: Path | None = None,
     names: Sequence[str] = METHODS,
+    operator: str = OPERATOR,
 ) -> list[Overhead]:
     """Measures, prints a table, and writes JSON to `out`.
 
@@ -71,24 +73,26 @@ def run(
         repeats: turns of bare calls and method.
         out: a JSON file.
         names: which methods.
+        operator: what was measured, as text; its cost counts as overhead.
     """
     network, label = load_or_random(prior)
     rows = []
     for name in names:
-        rows.append(measure(network, name, size, nfe, repeats))
+        rows.append(measure(network, name, parse(operator).build((3, size, size)), nfe, repeats))
         print(line(rows[-1]), flush=True)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(report(rows, network, label, size, repeats), indent=2) + "\n")
+        out.write_text(json.dumps(report(rows, network, label, operator, size, repeats), indent=2) + "\n")
     return rows
 
 
-def measure(prior: DiffusionPrior, name: str, size: int, nfe: int, repeats: int) -> Overhead:
+def measure(prior: DiffusionPrior, name: str, operator: Operator, nfe: int, repeats: int) -> Overhead:
     """One method against bare calls of its network."""
-    problem, method = _problem(size), methods.get(name).build(nfe)
+    problem, method = _problem(operator), methods.get(name).build(nfe)
     first = reconstruct(problem, prior, method)
+    picture = first.image.clamp(0, 1)
     calls, vjps = int(first.nfe[0]), int(first.vjp[0])
-    bare, ours = (lambda: _bare(prior, problem.y, calls, vjps)), (lambda: reconstruct(problem, prior, method))
+    bare, ours = (lambda: _bare(prior, picture, calls, vjps)), (lambda: reconstruct(problem, prior, method))
     turns = []
     for turn in range(repeats):
         order = (bare, ours) if turn % 2 == 0 else (ours, bare)
@@ -125,13 +129,16 @@ def line(row: Overhead) -> str:
     )
 
 
-def report(rows: Sequence[Overhead], prior: DiffusionPrior, label: str, size: int, repeats: int) -> dict[str, object]:
+def report(
+    rows: Sequence[Overhead], prior: DiffusionPrior, label: str, operator: str, size: int, repeats: int
+) -> dict[str, object]:
     """The table with what it was measured on."""
     network = prior.network
     parameters = sum(p.numel() for p in network.parameters()) if isinstance(network, torch.nn.Module) else None
     return {
         "prior": label,
         "parameters": parameters,
+        "operator": operator,
         "size": size,
         "repeats": repeats,
         "threads": torch.get_num_threads(),
@@ -141,19 +148,18 @@ def report(rows: Sequence[Overhead], prior: DiffusionPrior, label: str, size: in
     }
 
 
-def _problem(size: int) -> Problem:
+def _problem(operator: Operator) -> Problem:
     generator = torch.Generator().manual_seed(0)
     coarse = torch.rand(1, 3, 8, 8, generator=generator)
-    picture = torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
-    operator = GaussianBlur((3, size, size), std=2.0)
-    noise = 0.02 * torch.randn(picture.shape, generator=generator)
-    return Problem(operator(picture) + noise, operator, 0.02)
+    picture = torch.nn.functional.interpolate(coarse, size=operator.image_shape[1:], mode="bilinear")
+    y = operator(picture)
+    return Problem(y + 0.02 * torch.randn(y.shape, generator=generator), operator, 0.02)
 
 
-def _bare(prior: DiffusionPrior, y: Tensor, calls: int, vjps: int) -> None:
+def _bare(prior: DiffusionPrior, picture: Tensor, calls: int, vjps: int) -> None:
     """`calls` forward passes of the network and nothing else; `vjps` of them with the graph and one vjp each."""
     levels = torch.linspace(0.02, 10, calls)
-    x = 2 * y - 1
+    x = prior.codec.encode(picture)
     for index, level in enumerate(levels):
         with _precision(prior):
             if index < vjps:
