@@ -62,6 +62,7 @@ IMPORTED = {
     "loop",
     "method",
     "methods",
+    "nn",
     "noise",
     "operators",
     "prior",
