@@ -43,6 +43,11 @@ class Account:
 _current: ContextVar[Account | None] = ContextVar("pellucid_account", default=None)
 
 
+def current() -> Account | None:
+    """The account of the running reconstruction, for those who watch it; None outside of one."""
+    return _current.get()
+
+
 @contextmanager
 def counting(batch: int) -> Iterator[Account]:
     """Counts the work done inside the block; accounts nest, the innermost counts."""

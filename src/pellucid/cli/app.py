@@ -1,0 +1,41 @@
+"""The commands, each in a file of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from pellucid.cli import bench, lists, priors, train
+from pellucid.cli.console import NOTICE
+from pellucid.cli.degrade import degrade
+from pellucid.cli.demo import demo
+from pellucid.cli.restore import restore
+from pellucid.cli.verify import verify
+
+app = typer.Typer(
+    name="pellucid",
+    help=f"Brings degraded pictures back with diffusion models.\n\n{NOTICE}",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    """Brings degraded pictures back with diffusion models."""
+    if version:
+        from importlib.metadata import version as installed
+
+        print(installed("pellucid"))
+
+
+app.command("restore")(restore)
+app.command("degrade")(degrade)
+app.command("demo")(demo)
+app.command("verify")(verify)
+app.add_typer(lists.app, name="list")
+app.add_typer(priors.app, name="priors")
+app.add_typer(train.app, name="train")
+app.add_typer(bench.app, name="bench")

@@ -1,0 +1,125 @@
+"""`pellucid restore` over all its pictures: one that fails does not keep the others from being restored."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from pellucid.cli.case import Case
+from pellucid.cli.console import NOTICE, duration, note, say
+from pellucid.cli.inputs import Job
+from pellucid.cli.restoring import Restored, psnr, restore, truth_for
+from pellucid.cli.saving import cost, resolved, save
+from pellucid.cli.settings import Setup
+from pellucid.errors import PellucidError
+from pellucid.images import Picture, read, require_writable
+
+LONG = 5.0  # seconds; a shorter run needs no announcement
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What becomes of the results."""
+
+    depth: str = "auto"
+    compare: Path | None = None
+    dry_run: bool = False
+    json: bool = False
+
+
+def restore_all(setup: Setup, jobs: Sequence[Job], outputs: Outputs) -> None:
+    """Restores every picture.
+
+    Raises:
+        PellucidError: the only picture failed.
+        typer.Exit: with the first failure's code, after the others of several pictures are done.
+    """
+    failures = []
+    for job in jobs:
+        try:
+            _one(setup, job, outputs)
+        except PellucidError as error:
+            if len(jobs) == 1:
+                raise
+            note(f"pellucid: {error}")
+            failures.append(error)
+    if not outputs.json:
+        say(NOTICE)
+    if failures:
+        note(f"pellucid: {len(failures)} of {len(jobs)} pictures were not restored")
+        raise typer.Exit(failures[0].exit_code)
+
+
+def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
+    began = time.perf_counter()
+    case = Case.make(setup, read(job.source))
+    channels, *_ = case.operator.image_shape
+    require_writable(job.target, is_image=channels in (1, 3), has_alpha=case.picture.alpha is not None)
+    truth = None if outputs.compare is None else truth_for(outputs.compare, job.source, case)
+    settings = resolved(case)
+    predicted = case.predicted_seconds()
+    report: dict[str, Any] = {"input": str(job.source), "predicted_seconds": round(predicted, 2), "settings": settings}
+    if outputs.dry_run:
+        report["output"] = str(job.target)
+        _show(report, outputs, lambda: _plan(case, job, settings, predicted))
+        return
+    if predicted > LONG and not outputs.json:
+        note(_forecast(case, job, predicted))
+    restored = restore(case, job.source.name, quiet=outputs.json)
+    report |= save(case, job, restored, settings, outputs.depth) | cost(restored)
+    report |= {"psnr": _scores(restored, case, truth), "notice": NOTICE}
+    report["total_seconds"] = round(time.perf_counter() - began, 3)
+    _show(report, outputs, lambda: _summary(case, job, restored, report))
+
+
+def _show(report: dict[str, Any], outputs: Outputs, text: Any) -> None:
+    say(json.dumps(report) if outputs.json else text())
+
+
+def _scores(restored: Restored, case: Case, truth: Picture | None) -> dict[str, float] | None:
+    if truth is None:
+        return None
+    scores = {"result": round(psnr(restored.mean, truth.pixels), 3)}
+    if len(restored.samples) > 1:
+        scores["one_sample"] = round(psnr(restored.samples[0], truth.pixels), 3)
+    if case.picture.pixels.shape == truth.pixels.shape:
+        scores["measurement"] = round(psnr(case.picture.pixels, truth.pixels), 3)
+    return scores
+
+
+def _plan(case: Case, job: Job, settings: dict[str, Any], predicted: float) -> str:
+    lines = {
+        "input": job.source,
+        "output": job.target,
+        **{key: value for key, value in settings.items() if key != "options" and value is not None},
+        **{f"option {key}": value for key, value in settings["options"].items()},
+        "predicted time": duration(predicted),
+    }
+    return "\n".join(f"{key:18s} {value}" for key, value in lines.items()) + "\nnothing was written"
+
+
+def _forecast(case: Case, job: Job, predicted: float) -> str:
+    limit = case.setup.request.seconds
+    tiles = f" in {case.tiles} tiles" if case.tiles > 1 else ""
+    cut = f", stopped after {duration(limit)}" if limit is not None and limit < predicted else ""
+    hint = "; --max-side or --nfe make it shorter" if predicted > 600 and not cut else ""
+    return f"{job.source.name}{tiles}: about {duration(predicted)}{cut}{hint}"
+
+
+def _summary(case: Case, job: Job, restored: Restored, report: dict[str, Any]) -> str:
+    network = f"{restored.nfe} network calls" + (f", {restored.vjp} gradients" if restored.vjp else "")
+    text = f"{report['output']}: {case.preset.name}, {network}, {duration(restored.seconds)}"
+    if scores := report["psnr"]:
+        before = f" (the measurement: {scores['measurement']:.2f} dB)" if "measurement" in scores else ""
+        text += f", PSNR {scores['result']:.2f} dB{before}"
+    if not restored.complete:
+        text += "\nstopped by the time limit: this is the estimate reached by then"
+    if "std" in report:
+        text += f"\n{report['std']}: how far {len(restored.samples)} samples differ, white is {report['std_white']:.3g}"
+    return text

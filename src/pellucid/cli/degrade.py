@@ -1,0 +1,32 @@
+"""`pellucid degrade`."""
+
+from __future__ import annotations
+
+import json as json_module
+
+from pellucid.cli.options import Depth, Inputs, Json, MaxSide, Noise, OperatorText, Output, Seed
+
+
+def degrade(
+    pictures: Inputs,
+    output: Output = None,
+    operator: OperatorText = "identity",
+    noise: Noise = 0.0,
+    seed: Seed = 0,
+    max_side: MaxSide = None,
+    depth: Depth = "auto",
+    json: Json = False,
+) -> None:
+    """Make measurements y = A(x) + noise of pictures.
+
+    A PNG clips to [0, 1] and rounds, to 8 bits by default and to 16 with --depth 16; a .tif keeps the values as they
+    are (floating point). Measurements that are no pictures go to .npy files.
+    """
+    from pellucid.cli.degrading import Degradation
+    from pellucid.cli.inputs import jobs
+
+    pairs = jobs(pictures, output, "degraded", depth)
+    work = Degradation(operator, noise, seed, max_side)
+    for job in pairs:
+        report = work.run(job, depth)
+        print(json_module.dumps(report) if json else work.summary(report))

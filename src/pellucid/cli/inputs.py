@@ -1,0 +1,91 @@
+"""Which files are read, and where each result goes: settled, and refused, before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pellucid.errors import ImageFileError
+from pellucid.images.atomic import require_folder
+from pellucid.images.read import SUFFIXES
+from pellucid.images.write import choose_depth
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture's way."""
+
+    source: Path
+    target: Path
+
+    def beside(self, tag: str) -> Path:
+        """Another result: `out.png` -> `out.tag.png`."""
+        return self.target.with_name(f"{self.target.stem}.{tag}{self.target.suffix}")
+
+
+def jobs(inputs: Sequence[Path], out: Path | None, tag: str, depth: str = "auto") -> list[Job]:
+    """Pairs every picture with its result.
+
+    Args:
+        inputs: pictures and folders of pictures.
+        out: a file for one picture, an existing folder for several; None: beside the one picture.
+        tag: what is added to the name of a result that has none: `photo-restored.png`.
+        depth: of the values written, to be refused here where the format does not have it.
+
+    Raises:
+        ImageFileError: nothing to do, an input or the output folder is missing or cannot be written to, an input would
+            be overwritten, or two results have one name.
+    """
+    sources = [path for item in inputs for path in _expanded(item)]
+    several = len(inputs) > 1 or any(item.is_dir() for item in inputs)
+    targets = _into_folder(sources, out) if several else [_single(sources[0], out, tag)]
+    for folder in dict.fromkeys(target.parent for target in targets):
+        require_folder(folder)
+    pairs = [Job(source, target) for source, target in zip(sources, targets, strict=True)]
+    for job in pairs:
+        choose_depth(job.target, "8", depth)
+    _refuse_clashes(pairs)
+    return pairs
+
+
+def _expanded(item: Path) -> list[Path]:
+    if not item.exists():
+        raise ImageFileError(f"{item} does not exist")
+    if not item.is_dir():
+        return [item]
+    # Hidden files are left out: among them are those that are being written.
+    found = (p for p in item.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
+    if pictures := sorted(found):
+        return pictures
+    raise ImageFileError(f"the folder {item} holds no pictures ({' '.join(sorted(SUFFIXES))})")
+
+
+def _single(source: Path, out: Path | None, tag: str) -> Path:
+    if out is None:
+        return source.with_name(f"{source.stem}-{tag}{_suffix(source)}")
+    return out / f"{source.stem}{_suffix(source)}" if out.is_dir() else out
+
+
+def _into_folder(sources: Sequence[Path], out: Path | None) -> list[Path]:
+    if out is None:
+        raise ImageFileError("several pictures need -o with a folder for the results")
+    require_folder(out)
+    return [out / f"{source.stem}{_suffix(source)}" for source in sources]
+
+
+def _suffix(source: Path) -> str:
+    """Formats of floating-point numbers stay what they are; everything else becomes a PNG, which loses nothing."""
+    return source.suffix if source.suffix.lower() in (".tif", ".tiff", ".npy") else ".png"
+
+
+def _refuse_clashes(pairs: Sequence[Job]) -> None:
+    read = {job.source.resolve() for job in pairs}
+    written: dict[Path, Path] = {}
+    for job in pairs:
+        target = job.target.resolve()
+        if target in read:
+            raise ImageFileError(f"{job.target} is an input and would be overwritten; choose another output")
+        if target in written:
+            raise ImageFileError(f"{written[target]} and {job.source} would both be written to {job.target}")
+        written[target] = job.source

@@ -1,0 +1,33 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Inputs = Annotated[
+    list[Path], typer.Argument(metavar="PICTURE...", help="Pictures, or folders of pictures.", show_default=False)
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="A file; for several pictures an existing folder.", show_default=False),
+]
+OperatorText = Annotated[
+    str, typer.Option("--operator", "-A", help="What happened to the picture; see `pellucid list operators`.")
+]
+Noise = Annotated[float, typer.Option("--noise", "-n", help="Standard deviation of the noise; white is 1.")]
+Seed = Annotated[int, typer.Option(help="Of all random numbers; every picture of a folder gets the same.")]
+Depth = Annotated[str, typer.Option(help="Of the written values: auto, 8, 16 or float (TIFF only).")]
+MaxSide = Annotated[
+    int | None,
+    typer.Option(help="First reduce larger pictures to this side; operator and noise then describe the reduced one."),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a picture on stdout, nothing else.")]
+PriorName = Annotated[str, typer.Option("--prior", help="A name from `pellucid list priors`, or a folder.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one.")]
+Nfe = Annotated[int | None, typer.Option(help="Network calls; the method's own number if not given.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable.")
+]

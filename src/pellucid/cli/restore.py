@@ -1,0 +1,79 @@
+"""`pellucid restore`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pellucid.cli.console import NOTICE
+from pellucid.cli.options import (
+    Depth,
+    Device,
+    Inputs,
+    Json,
+    MaxSide,
+    Nfe,
+    Noise,
+    OperatorText,
+    Output,
+    PriorName,
+    Seed,
+    Settings,
+)
+
+
+def restore(
+    pictures: Inputs,
+    output: Output = None,
+    operator: OperatorText = "identity",
+    noise: Noise = 0.0,
+    method: Annotated[
+        str,
+        typer.Option("--method", "-m", help="See `pellucid list methods`; auto is ssd+ where A is linear, else dps."),
+    ] = "auto",
+    prior: PriorName = "photo",
+    seed: Seed = 0,
+    samples: Annotated[int, typer.Option(help="Draw several: their mean, each, and their pixelwise spread.")] = 1,
+    nfe: Nfe = None,
+    settings: Settings = None,
+    seconds: Annotated[float | None, typer.Option(help="Time limit a picture; keeps what is reached.")] = None,
+    max_side: MaxSide = None,
+    shape: Annotated[
+        str | None, typer.Option(metavar="CxHxW", help="Shape of the picture, where the measurement does not tell it.")
+    ] = None,
+    compare: Annotated[
+        Path | None, typer.Option(help="The true picture, or a folder of them by name: report the PSNR.")
+    ] = None,
+    depth: Depth = "auto",
+    device: Device = "auto",
+    precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
+    json: Json = False,
+) -> None:
+    """Restore pictures: each is a measurement y = A(x) + noise, the result is an x."""
+    from pellucid.cli.batch import Outputs, restore_all
+    from pellucid.cli.inputs import jobs
+    from pellucid.cli.settings import Request, understand
+
+    request = Request(
+        operator=operator,
+        noise=noise,
+        method=method,
+        prior=prior,
+        seed=seed,
+        nfe=nfe,
+        samples=samples,
+        settings=tuple(settings or ()),
+        seconds=seconds,
+        max_side=max_side,
+        shape=shape,
+        device=device,
+        precision=precision,
+    )
+    pairs = jobs(pictures, output, "restored", depth)
+    restore_all(understand(request), pairs, Outputs(depth, compare, dry_run, json))
+
+
+restore.__doc__ = f"{restore.__doc__}\n\n{NOTICE}"

@@ -1,0 +1,98 @@
+"""The work of `pellucid restore`, picture by picture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pellucid.cli.case import Case
+from pellucid.cli.progress import Watch, bar
+from pellucid.errors import ImageFileError
+from pellucid.images import Picture, read
+from pellucid.loop import Result, reconstruct
+
+
+@dataclass(frozen=True)
+class Restored:
+    """All samples of one picture and what they cost.
+
+    Attributes:
+        samples: (n, c, h, w), not clipped.
+        nfe, vjp: of the network, for one sample.
+        operator_calls: for all of them.
+        seconds: wall time of all.
+        complete: False if a time limit ended it; then there may also be fewer samples than asked for.
+    """
+
+    samples: Tensor
+    nfe: int
+    vjp: int
+    operator_calls: int
+    seconds: float
+    complete: bool
+
+    @property
+    def mean(self) -> Tensor:
+        """The pixelwise mean: the sample itself where there is one."""
+        return self.samples.mean(0)
+
+    @property
+    def std(self) -> Tensor:
+        """The pixelwise standard deviation of the samples: where the measurement says little, it is large."""
+        return self.samples.std(0)
+
+
+def restore(case: Case, title: str, *, quiet: bool) -> Restored:
+    """Draws the samples; sample i has the seed seed + i, whatever else is drawn beside it."""
+    request, at_once = case.setup.request, case.at_once
+    results: list[Result] = []
+    with bar(title, quiet=quiet) as (progress, task):
+        watch = Watch(progress, task, math.ceil(request.samples / at_once), request.seconds)
+        for first in range(0, request.samples, at_once):
+            if results and watch.expired:
+                break
+            count = min(at_once, request.samples - first)
+            seeds = range(request.seed + first, request.seed + first + count)
+            results.append(reconstruct(case.problem(count), case.prior, case.method, seeds=seeds, callback=watch))
+    samples = torch.cat([result.image.cpu() for result in results])
+    if not torch.isfinite(samples).all():
+        raise ImageFileError(f"{title}: the result is not finite; the method's settings do not suit this measurement")
+    return Restored(
+        samples,
+        nfe=max(int(result.nfe.max()) for result in results),
+        vjp=max(int(result.vjp.max()) for result in results),
+        operator_calls=sum(result.operator_calls for result in results),
+        seconds=sum(result.seconds for result in results),
+        complete=len(samples) == request.samples and all(result.complete for result in results),
+    )
+
+
+def truth_for(path: Path, source: Path, case: Case) -> Picture:
+    """The picture to compare with; of a folder, the one with the measurement's name.
+
+    Raises:
+        ImageFileError: there is none, or it has another shape than the result.
+    """
+    if path.is_dir():
+        found = sorted(p for p in path.iterdir() if p.stem == source.stem and p.is_file())
+        if not found:
+            raise ImageFileError(f"the folder {path} holds no {source.stem}.* to compare with")
+        path = found[0]
+    truth = read(path)
+    if case.setup.request.max_side and truth.is_image:
+        truth = truth.at_most(max(case.operator.image_shape[-2:]))
+    if tuple(truth.pixels.shape) != case.operator.image_shape:
+        raise ImageFileError(
+            f"{path} has the shape {tuple(truth.pixels.shape)}, but the result has {case.operator.image_shape}"
+        )
+    return truth
+
+
+def psnr(image: Tensor, truth: Tensor) -> float:
+    """10 log10(1 / mean squared error) in dB, of the picture as it is shown: within [0, 1]."""
+    error = (image.clamp(0, 1) - truth.clamp(0, 1)).double().square().mean()
+    return float(-10 * torch.log10(error.clamp(min=1e-12)))

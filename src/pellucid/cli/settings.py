@@ -1,0 +1,151 @@
+"""What a restoration was asked for, as written, and as understood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pellucid.errors import ConfigError, ProblemError
+
+if TYPE_CHECKING:
+    from pellucid.methods import Preset
+    from pellucid.operators.base import Operator
+    from pellucid.operators.text import Spec
+    from pellucid.prior.base import Prior
+
+
+@dataclass(frozen=True)
+class Request:
+    """The options of `restore` that decide what the picture becomes; the names are the command line's."""
+
+    operator: str = "identity"
+    noise: float = 0.0
+    method: str = "auto"
+    prior: str = "photo"
+    seed: int = 0
+    nfe: int | None = None
+    samples: int = 1
+    settings: tuple[str, ...] = ()
+    seconds: float | None = None
+    max_side: int | None = None
+    shape: str | None = None
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A request, understood: everything that does not depend on the picture."""
+
+    request: Request
+    spec: Spec
+    preset: Preset | None
+    options: dict[str, Any]
+    shape: tuple[int, int, int] | None
+    device: str
+    prior: Prior
+
+    def preset_for(self, operator: Operator) -> Preset:
+        """The method asked for; if none was, SSD+ where the operator is linear and DPS where it is not."""
+        from pellucid import methods
+        from pellucid.operators.base import LinearOperator
+
+        return self.preset or methods.get("ssd+" if isinstance(operator, LinearOperator) else "dps")
+
+
+def understand(request: Request) -> Setup:
+    """Checks everything that can be checked without a picture, cheap things first, and loads the prior.
+
+    Raises:
+        PellucidError: of the kind that says what is wrong.
+    """
+    from pellucid import methods
+    from pellucid.operators.text import parse
+    from pellucid.zoo import load
+
+    _check_numbers(request)
+    spec = parse(request.operator)
+    if request.noise == 0 and str(spec) == "identity" and request.method == "auto":
+        raise ConfigError(
+            "say what happened to the picture: --operator gaussian-blur:std=2 or another of `pellucid list operators`, "
+            "--noise 0.05 for noise alone"
+        )
+    preset = None if request.method == "auto" else methods.get(request.method)
+    options = method_options(request.settings)
+    if preset is not None:
+        _check_types(preset, options)
+        preset.build(request.nfe, **options)
+    shape, device = _shape(request.shape), _device(request.device)
+    return Setup(request, spec, preset, options, shape, device, load(request.prior, device, request.precision))
+
+
+def method_options(pairs: Sequence[str]) -> dict[str, Any]:
+    """`["eta=0.4", "n_inv=none"]` -> `{"eta": 0.4, "n_inv": None}`.
+
+    Raises:
+        ConfigError: one is not of the form key=value.
+    """
+    options = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not equals or not key:
+            raise ConfigError(f"--set takes key=value, not {pair!r}")
+        options[key.strip().replace("-", "_")] = _value(text.strip())
+    return options
+
+
+def _value(text: str) -> Any:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _check_types(preset: Preset, options: dict[str, Any]) -> None:
+    for name, value in options.items():
+        default = preset.options.get(name)
+        if isinstance(value, str) and isinstance(default, int | float):
+            raise ConfigError(f"{preset.name}: {name} is a number such as {default}, not {value!r}")
+
+
+def _check_numbers(request: Request) -> None:
+    if not (math.isfinite(request.noise) and request.noise >= 0):
+        raise ProblemError(f"--noise must be finite and not negative, not {request.noise}")
+    smallest = {"samples": 1, "nfe": 1, "max_side": 8}
+    for name, least in smallest.items():
+        value = getattr(request, name)
+        if value is not None and value < least:
+            raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+    if request.seconds is not None and not request.seconds > 0:
+        raise ConfigError(f"--seconds must be above 0, not {request.seconds}")
+
+
+def _shape(text: str | None) -> tuple[int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        channels, height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise ConfigError(f"--shape takes channels x height x width such as 3x256x256, not {text!r}") from None
+    if min(channels, height, width) < 1:
+        raise ConfigError(f"--shape must be positive, not {text!r}")
+    return channels, height, width
+
+
+def _device(name: str) -> str:
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"--device {name} cannot be used here: {str(error).splitlines()[0]}") from error
+    return name
