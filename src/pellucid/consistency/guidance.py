@@ -95,6 +95,9 @@ class PseudoinverseGuidance(Consistency):
     posterior's estimate for white data of standard deviation `data_std`: exact there. r^2 = S^2 v / (S^2 + v),
     v = data_std^2, S = sigma_t / alpha_t; data_std = 1 is the paper's.
 
+    A network's Jacobian is not that of an exact prior, and sigma_t^2 / alpha_t blows its errors up where noise is
+    loud: x0 is held to the prior's bounds, if it has any.
+
     Args:
         data_std: of the data, in the prior's units.
     """
@@ -111,7 +114,10 @@ class PseudoinverseGuidance(Consistency):
         pull = operator.solve_normal(operator.adjoint(observation.residual(estimate.x0)), weight)
         g = estimate.vjp(pull / expand(r2, pull))
         alpha, sigma = expand(process.alpha(state.t), g), expand(process.sigma(state.t), g)
-        return replace(estimate, x0=estimate.x0 + sigma**2 / alpha * g, eps=estimate.eps - sigma * g)
+        guided = replace(estimate, x0=estimate.x0 + sigma**2 / alpha * g, eps=estimate.eps - sigma * g)
+        if prior.codec.bounds is None:
+            return guided
+        return guided.clipped(prior.codec.bounds, state, process, "recompute")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ def pigdm(nfe: int = 100, eta: float = 1.0, data_std: float = 0.5) -> Method:
     Equations: (7) to (9) in `PseudoinverseGuidance`.
 
     Differences: the paper's Algorithm 1 keeps eps and adds the gradient times sqrt(abar) r^2 to the step; here both
-    x0 and eps are the posterior's, which is exact for white data. `data_std=1` is the paper's r^2 = 1 - abar.
+    x0 and eps are the posterior's, which is exact for white data; on bounded data x0 is clipped after guidance.
+    `data_std=1` is the paper's r^2 = 1 - abar.
 
     Args:
         nfe: network calls, each with one vector-Jacobian product.

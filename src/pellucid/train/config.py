@@ -6,9 +6,32 @@ import dataclasses
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pellucid.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ShipConfig:
+    """Where a trained prior goes, and what its card says beside the figures.
+
+    Args:
+        to: the folder of the shipped prior.
+        summary: one line.
+        data: what it was trained on.
+        sources: a SOURCES.tsv whose licences the card counts; it lies beside the folder of training pictures.
+        evaluate: a folder of held-out pictures; the card gets the denoising PSNR on their 256x256 centre crops.
+        notes: further keys of the card.
+    """
+
+    to: Path
+    summary: str
+    data: str
+    sources: Path
+    evaluate: Path
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -31,6 +54,7 @@ class PriorConfig:
         precision: "bf16" or "no".
         threads: CPU threads of this process (0: torch's default).
         network: keyword arguments of `pellucid.nn.unet.UNet`.
+        ship: what `pellucid train ship` needs to know.
     """
 
     data: Path
@@ -52,6 +76,7 @@ class PriorConfig:
     precision: str = "bf16"
     threads: int = 0
     network: dict[str, Any] = field(default_factory=dict)
+    ship: ShipConfig | None = None
 
     def __post_init__(self) -> None:
         if len(self.crops) != len(self.crop_odds):
@@ -72,11 +97,20 @@ class PriorConfig:
             raw = tomllib.loads(path.read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"cannot read {path}: {error}") from error
-        names = {f.name for f in dataclasses.fields(cls)}
-        if unknown := sorted(set(raw) - names):
-            raise ConfigError(f"{path}: unknown key {unknown[0]!r}; known are {', '.join(sorted(names))}")
-        if missing := sorted({"data", "out"} - set(raw)):
-            raise ConfigError(f"{path}: the key {missing[0]!r} is missing")
-        paths = {key: Path(raw[key]) for key in ("data", "out")}
-        lists = {key: tuple(value) for key, value in raw.items() if isinstance(value, list)}
-        return cls(**{**raw, **paths, **lists})
+        if "ship" in raw:
+            raw["ship"] = _build(ShipConfig, raw["ship"], f"{path} [ship]")
+        return _build(cls, raw, str(path))
+
+
+def _build(kind: type[T], raw: dict[str, Any], where: str) -> T:
+    """The dataclass from TOML values: strings become paths and lists tuples where the field says so."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    if unknown := sorted(set(raw) - set(fields)):
+        raise ConfigError(f"{where}: unknown key {unknown[0]!r}; known are {', '.join(sorted(fields))}")
+    bare = (
+        f.name for f in fields.values() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    )
+    if missing := sorted(set(bare) - set(raw)):
+        raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
+    return kind(**{key: Path(value) if fields[key].type == "Path" else value for key, value in values.items()})

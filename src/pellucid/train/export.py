@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pellucid.errors import ConfigError
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.train.data import SUFFIXES
 from pellucid.train.prior import PriorTrainer
@@ -50,6 +51,30 @@ def export(trainer: PriorTrainer, folder: Path, *, name: str, summary: str, extr
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "model.safetensors", content)
     _write(folder / "card.json", (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def ship(trainer: PriorTrainer, command: str) -> dict[str, Any]:
+    """Exports the last checkpoint as the configuration's `ship` says, its quality measured; returns that quality.
+
+    Raises:
+        ConfigError: the configuration has no [ship] table, or there is no checkpoint.
+    """
+    to = trainer.config.ship
+    if to is None or not trainer.checkpoint.exists():
+        raise ConfigError(f"shipping needs a [ship] table and a checkpoint ({trainer.checkpoint})")
+    trainer.resume()
+    denoiser = rounded_to_half(trainer.ema_denoiser())
+    pictures = centre_crops(to.evaluate)
+    quality = {f"psnr_{level}": round(float(np.mean(denoising_psnr(denoiser, pictures, level))), 2) for level in LEVELS}
+    protocol = "one-step denoising PSNR in dB, float32, mean over the 256x256 centre crops; noise std in units of 1/255"
+    extra = {
+        "quality": {**quality, "pictures": len(pictures), "protocol": protocol},
+        "data": {"what": to.data, "licences": licences(to.sources, trainer.config.data.name)},
+        "command": command,
+        **to.notes,
+    }
+    export(trainer, to.to, name=to.to.name, summary=to.summary, extra=extra)
+    return quality
 
 
 def rounded_to_half(denoiser: EDMDenoiser) -> EDMDenoiser:
