@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pellucid.operators import LinearOperator, Mask
 from pellucid.prior.base import Prior
+from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.process import VE
 
 # deepinv imports torchvision, whose Python part asks for two compiled operators that a CPU build of torch may lack.
@@ -31,6 +32,7 @@ from deepinv.sampling import (  # noqa: E402
 )
 
 VERSION = deepinv.__version__
+LOWEST = 0.01  # noise level on [-1, 1] that networks have seen; DDRM there asks for 0 in its last call
 
 
 class Denoiser(deepinv.models.Denoiser):
@@ -43,11 +45,13 @@ class Denoiser(deepinv.models.Denoiser):
     def __init__(self, prior: Prior) -> None:
         super().__init__()
         self.prior, self.calls = with_noise_level_as_time(prior), 0
+        self.lowest = LOWEST if isinstance(prior, DiffusionPrior) else 0.0
 
     def forward(self, x: Tensor, sigma: Tensor | float, *args: object, **kwargs: object) -> Tensor:
         self.calls += 1
         z = self.prior.codec.encode(x)
         level = 2 * torch.as_tensor(sigma, dtype=torch.float64).flatten().expand(len(x))
+        level = level.clamp(min=self.lowest)
         return self.prior.codec.decode(self.prior._denoise(z, level)[0])
 
 

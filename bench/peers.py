@@ -154,11 +154,11 @@ def main() -> None:
     parser.add_argument("--prior", default="photo")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--steps", type=int, default=50)
-    parser.add_argument("--samples", type=int, default=16, help="on the exact prior")
+    parser.add_argument("--samples", type=int, default=16, help="on the exact prior; 0 for no such part")
     parser.add_argument("--out", type=Path, default=Path("bench/results/peers.json"))
     options = parser.parse_args()
     lines = []
-    parts = [oracle(options.samples)]
+    parts = [oracle(options.samples)] if options.samples else []
     if options.picture:
         parts.append(network(options.prior, options.picture, options.size, options.steps))
     for part in parts:
