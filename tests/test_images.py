@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from pellucid.errors import ImageFileError
 from pellucid.images import Metadata, Picture, choose_depth, read, write
-from pellucid.images.png import read_png16
+from pellucid.images.png import SIGNATURE, chunk, read_png16
 
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (13, 17, 3), dtype=np.uint8)
@@ -193,7 +195,9 @@ def damaged(kind: str, folder: Path) -> Path:
         path = whole.with_stem("cut")
         path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     elif kind == "gigapixel":
-        Image.new("1", (40000, 30000)).save(path)
+        header = struct.pack(">IIBBBBB", 40000, 30000, 8, 2, 0, 0, 0)
+        content = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+        path.write_bytes(SIGNATURE + content)
     elif kind == "nan":
         path = folder / "x.tif"
         tifffile.imwrite(path, np.array([[np.nan, 1.0]], np.float32))

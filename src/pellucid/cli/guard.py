@@ -31,6 +31,8 @@ def run(arguments: Sequence[str]) -> int:
             warnings.showwarning = _show_warning
             code = app(args=list(arguments) or ["--help"], prog_name="pellucid", standalone_mode=False)
             sys.stdout.flush()
+        if code == INTERRUPTED:  # the framework has caught it already
+            raise KeyboardInterrupt
         return code if isinstance(code, int) else 0
     except BrokenPipeError:  # `pellucid list methods | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
