@@ -29,14 +29,15 @@ class PosteriorGuidance(Consistency):
 
     Rules for zeta_t, r = y - A(x0), m entries in y:
 
-        "likelihood"  scale (alpha_s / alpha_t) beta / (2 v), v = max(|r|^2 / m, sigma_y^2)
+        "likelihood"  scale min((alpha_s / alpha_t) beta / (2 v), alpha_t^2 / 2), v = max(|r|^2 / m, sigma_y^2)
         "paper"       scale / |r|                      zeta' of the paper, scale about 1
         "released"    scale / (2 |r|)                  the code differentiates |r|, not |r|^2
 
     The last two move by the same length whatever the size of the picture and the noise. The first is DDPM's shift for a
     Gaussian likelihood whose variance v is what r says it is (the maximum-likelihood value), which counts the error of
-    x0 beside the noise; it has no unit and no constant to tune. With Poisson noise the residual is whitened by the
-    variance of every entry first.
+    x0 beside the noise; it has no unit and no constant to tune. Its bound is the step at which |r|^2 would fall to
+    its minimum at once if |A| = 1 and x0 = x_t / alpha_t: beyond twice that, coarse grids diverge. With Poisson noise
+    the residual is whitened by the variance of every entry first.
 
     Args:
         scale: see above.
@@ -62,7 +63,8 @@ class PosteriorGuidance(Consistency):
             return half * self.scale / size.sqrt().clamp(min=torch.finfo(size.dtype).tiny)
         entries = observation.y[0].numel()
         v = torch.maximum(size.double().cpu() / entries, noise_level(observation) ** 2)
-        return self.scale * score_shift(prior.process, step.state.t, step.s) / (2 * v)
+        own = score_shift(prior.process, step.state.t, step.s) / (2 * v)
+        return self.scale * torch.minimum(own, prior.process.alpha(step.state.t) ** 2 / 2)
 
 
 def squared_error_gradient(estimate: Estimate, observation: Observation) -> tuple[Tensor, Tensor]:
