@@ -162,6 +162,9 @@ class _Batch:
         return Part(state, self.x0[live], self.observation.select(live), self.noise.select(live))
 
     def put(self, live: Tensor, step: Step, output: Tensor) -> None:
+        if len(live) == len(self.x):
+            self.x, self.x0, self.output, self.t = step.x_s, step.raw.x0, output, step.s
+            return
         self.x = self.x.index_copy(0, live.to(self.x.device), step.x_s)
         self.x0 = self.x0.index_copy(0, live.to(self.x.device), step.raw.x0)
         self.output = self.output.index_copy(0, live.to(self.x.device), output)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from pellucid.errors import ProblemError
-from pellucid.operators.base import Operator
+from pellucid.operators.base import Operator, Spectral
 from pellucid.typing import expand
 
 
@@ -75,6 +75,15 @@ class Observation:
     operator: Operator
     noise_std: Tensor
     variance: Tensor
+    _kept: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def spectrum(self) -> Tensor:
+        """U^T y for a spectral operator; computed once, as y does not change."""
+        assert isinstance(self.operator, Spectral)
+        if "U^T y" not in self._kept:
+            self._kept["U^T y"] = self.operator.measured_to_spectrum(self.y)
+        return self._kept["U^T y"]
 
     def residual(self, x0: Tensor) -> Tensor:
         """y - A(x_0)."""

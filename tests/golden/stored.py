@@ -19,9 +19,21 @@ TINY = 1e-30
 
 
 def factors(stored: Mapping[str, np.ndarray], name: str) -> dict[str, Tensor]:
-    """The arrays `name.basis.*`, floating ones as float64."""
+    """The arrays `name.basis.*`, floating ones as float64, bases made orthonormal again after their rounding.
+
+    SSD's are kept as they are: they are rebuilt, rounding included, and nothing was lost in storing them.
+    """
     found = {key.split(".basis.")[1]: stored[key] for key in stored if key.startswith(f"{name}.basis.")}
-    return {k: torch.from_numpy(v.astype(np.float64) if v.dtype.kind == "f" else v) for k, v in found.items()}
+    arrays = {k: torch.from_numpy(v.astype(np.float64) if v.dtype.kind == "f" else v) for k, v in found.items()}
+    return {
+        k: nearest_orthonormal(v) if name != "ssd" and k[0] in "UV" and v.ndim == 2 else v for k, v in arrays.items()
+    }
+
+
+def nearest_orthonormal(basis: Tensor) -> Tensor:
+    """The orthonormal matrix nearest to a basis that was stored in float32."""
+    left, _, right = torch.linalg.svd(basis, full_matrices=False)
+    return left @ right
 
 
 class StoredSpectral(Spectral):

@@ -28,9 +28,13 @@ class BackProjection(Consistency):
     needs: ClassVar[type[Operator]] = LinearOperator
 
     def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
-        operator = observation.operator
+        operator, x0 = observation.operator, estimate.x0
         assert isinstance(operator, LinearOperator)
-        return replace(estimate, x0=estimate.x0 + operator.pinv(observation.residual(estimate.x0)))
+        if isinstance(operator, Spectral):  # V (1 / s U^T y - V^T x0) on the kept directions: half the changes of basis
+            measured = operator.inverse_singular_values(x0) * observation.spectrum
+            change = operator.kept(x0) * (measured - operator.to_spectrum(x0))
+            return replace(estimate, x0=x0 + operator.from_spectrum(change))
+        return replace(estimate, x0=x0 + operator.pinv(observation.residual(x0)))
 
 
 @dataclass(frozen=True)
@@ -52,16 +56,14 @@ class QuietBackProjection(Consistency):
         operator, x0 = observation.operator, estimate.x0
         assert isinstance(operator, LinearOperator)
         level = self.factor * prior.process.ratio(state.t)
-        residual = observation.residual(x0)
         if isinstance(operator, Spectral):
             inverse = operator.inverse_singular_values(x0)
-            held = noise_level(observation).to(inverse).reshape(-1, *(1,) * (inverse.ndim - 1)) * inverse
-            held = held < level.to(inverse).reshape(-1, *(1,) * (inverse.ndim - 1))
-            return replace(
-                estimate, x0=x0 + operator.from_spectrum(held * inverse * operator.measured_to_spectrum(residual))
-            )
+            carried = expand(noise_level(observation), inverse) * inverse
+            held = operator.kept(x0) & (carried < expand(level, inverse))
+            change = held * (inverse * observation.spectrum - operator.to_spectrum(x0))
+            return replace(estimate, x0=x0 + operator.from_spectrum(change))
         whole = expand((noise_level(observation) < level).double(), x0)
-        return replace(estimate, x0=x0 + whole * operator.pinv(residual))
+        return replace(estimate, x0=x0 + whole * operator.pinv(observation.residual(x0)))
 
 
 @dataclass(frozen=True)

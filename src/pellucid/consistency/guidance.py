@@ -18,7 +18,7 @@ from pellucid.prior.base import Estimate, Prior, State
 from pellucid.problem import Observation
 from pellucid.step import Step
 from pellucid.transition import score_shift
-from pellucid.typing import expand
+from pellucid.typing import dot, expand
 
 Rule = Literal["likelihood", "paper", "released"]
 
@@ -97,6 +97,9 @@ class PseudoinverseGuidance(Consistency):
     posterior's estimate for white data of standard deviation `data_std`: exact there. r^2 = S^2 v / (S^2 + v),
     v = data_std^2, S = sigma_t / alpha_t; data_std = 1 is the paper's.
 
+    Where the data vary more than `data_std` in some direction, g overshoots there; the step along it is then cut to
+    the one with the least residual (for white data that never happens).
+
     A network's Jacobian is not that of an exact prior, and sigma_t^2 / alpha_t blows its errors up where noise is
     loud: x0 is held to the prior's bounds, if it has any.
 
@@ -116,10 +119,20 @@ class PseudoinverseGuidance(Consistency):
         pull = operator.solve_normal(operator.adjoint(observation.residual(estimate.x0)), weight)
         g = estimate.vjp(pull / expand(r2, pull))
         alpha, sigma = expand(process.alpha(state.t), g), expand(process.sigma(state.t), g)
-        guided = replace(estimate, x0=estimate.x0 + sigma**2 / alpha * g, eps=estimate.eps - sigma * g)
+        shift = sigma**2 / alpha * g
+        share = expand(_useful_share(observation, estimate.x0, shift), g)
+        guided = replace(estimate, x0=estimate.x0 + share * shift, eps=estimate.eps - share * sigma * g)
         if prior.codec.bounds is None:
             return guided
         return guided.clipped(prior.codec.bounds, state, process, "recompute")
+
+
+def _useful_share(observation: Observation, x0: Tensor, shift: Tensor) -> Tensor:
+    """min(1, argmin_c |y - A(x0 + c shift)|), per image: no step beyond where the residual is least along it, (b,)."""
+    residual = observation.residual(x0)
+    change = observation.operator(x0 + shift) - observation.operator(x0)
+    length = dot(change, change)
+    return torch.where(length > 0, dot(residual, change) / torch.where(length > 0, length, 1), 1).clamp(0, 1)
 
 
 @dataclass(frozen=True)

@@ -31,9 +31,13 @@ class Spectrum:
         operator = spectral(observation)
         kept = operator.kept(like)
         s = torch.where(kept, operator.singular_values(like), 0)
-        y = operator.measured_to_spectrum(observation.y)
         noise = observation.variance.flatten(1).mean(1).sqrt()  # one level an image; Poisson noise enters by its mean
-        return cls(s, operator.inverse_singular_values(like), y, noise.to(s).reshape(-1, *(1,) * (s.ndim - 1)))
+        return cls(
+            s,
+            operator.inverse_singular_values(like),
+            observation.spectrum,
+            noise.to(s).reshape(-1, *(1,) * (s.ndim - 1)),
+        )
 
 
 def spectral(observation: Observation) -> Spectral:

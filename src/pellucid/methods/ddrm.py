@@ -9,12 +9,15 @@ from pellucid.start.spectral import SpectralNoise
 from pellucid.transition import DDIM
 
 
-def ddrm(nfe: int = 20, eta: float = 0.85, eta_b: float = 1.0, released: bool = False) -> Method:
+def ddrm(nfe: int = 100, eta: float = 0.85, eta_b: float = 1.0, released: bool = False) -> Method:
     """DDRM: every singular direction of A follows the measurement or the prior, by whichever has less noise.
 
     Reference: Kawar et al., Denoising Diffusion Restoration Models, NeurIPS 2022.
 
     Equations: start of eq. (6) in `SpectralNoise`, step of eq. (7) and (8) in `DDRMUpdate`.
+
+    Defaults: the paper's headline is 20 calls, which the exact posterior shows to be too few for scattered holes (2 dB
+    lost at random 70 %); 100 are within 0.5 dB.
 
     Differences: the code scales the start by 1 / sigma_T instead of alpha_T (`released=True`); its deblurring
     operators are not the stated blurs, ours are.

@@ -9,7 +9,7 @@ from pellucid.transition import Mixed
 
 
 def diffpir(
-    nfe: int = 100, lam: float = 1.0, zeta: float = 0.3, data_std: float | None = 0.5, power: float = 2.0
+    nfe: int = 100, lam: float = 1.0, zeta: float = 0.6, data_std: float | None = 0.5, power: float = 2.0
 ) -> Method:
     """DiffPIR: every estimate is moved to the compromise between the prior and the measurement, in closed form.
 

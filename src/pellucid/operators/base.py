@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pellucid.account import count_operator
 from pellucid.errors import ShapeError
-from pellucid.typing import Shape, expand
+from pellucid.typing import Shape, expand, real_dtype
 
 
 class Operator(nn.Module, ABC):
@@ -260,13 +260,17 @@ class Spectral(LinearOperator):
 
     def kept(self, like: Tensor) -> Tensor:
         """Which singular values the pseudo-inverse uses: bool, the shape of `singular_values(like)`."""
-        s = self.singular_values(like)
-        return s > self.rcond * expand(s.flatten(1).amax(1), s)
+        return self.inverse_singular_values(like) > 0
 
     def inverse_singular_values(self, like: Tensor) -> Tensor:
-        """1 / s where kept, 0 elsewhere."""
-        s, kept = self.singular_values(like), self.kept(like)
-        return torch.where(kept, 1 / torch.where(kept, s, 1), 0)
+        """1 / s where kept, 0 elsewhere; computed once for a dtype and device."""
+        key = ("1 / s", real_dtype(like.dtype), like.device)
+        if key not in self._converted:
+            with torch.inference_mode(False), torch.no_grad():  # or the cache would be of inference tensors
+                s = self.singular_values(torch.empty(0, dtype=real_dtype(like.dtype), device=like.device))
+                kept = s > self.rcond * expand(s.flatten(1).amax(1), s)
+                self._converted[key] = torch.where(kept, 1 / torch.where(kept, s, 1), 0)
+        return self._converted[key]
 
     def truncated(self) -> Spectral:
         """The operator without the singular values that `pinv` leaves out: its exact pseudo-inverse is `pinv`."""

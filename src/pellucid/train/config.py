@@ -112,5 +112,10 @@ def _build(kind: type[T], raw: dict[str, Any], where: str) -> T:
     )
     if missing := sorted(set(bare) - set(raw)):
         raise ConfigError(f"{where}: the key {missing[0]!r} is missing")
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in raw.items()}
-    return kind(**{key: Path(value) if fields[key].type == "Path" else value for key, value in values.items()})
+    return kind(**{key: _value(fields[key].type, value) for key, value in raw.items()})
+
+
+def _value(kind: object, value: Any) -> Any:
+    if kind == "Path":
+        return Path(value)
+    return tuple(value) if isinstance(value, list) else value
