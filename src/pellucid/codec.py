@@ -69,13 +69,22 @@ class AffineCodec(Codec):
         from pellucid.problem import Observation
 
         operator: Operator = problem.operator
-        y = self.scale * problem.y
+        y, black = self.scale * problem.y, None
         if isinstance(operator, LinearOperator):
             constant = torch.full((len(y), *operator.image_shape), self.shift, dtype=y.dtype, device=y.device)
-            y = y + operator(constant)
+            black = operator(constant)
+            y = y + black
         else:
             operator = Decoded(operator, self, self.scale)
-        return Observation(y, operator, self.scale * problem.std, self.scale**2 * problem.variance)
+        gain = torch.as_tensor(problem.gain, dtype=torch.float64).expand(len(y))
+        return Observation(
+            y,
+            operator,
+            self.scale * problem.std,
+            self.scale**2 * problem.variance,
+            self.scale * gain if gain.any() else None,
+            black,
+        )
 
 
 class Decoded(Operator):

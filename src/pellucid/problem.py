@@ -69,12 +69,16 @@ class Observation:
         operator: A on the prior's space.
         noise_std: Gaussian noise level, (b,) float64.
         variance: of every entry of y, broadcastable to y; it exceeds noise_std^2 where there is Poisson noise.
+        gain: of Poisson noise in these units, (b,) float64; None where there is none.
+        black: the measurement of a black picture in these units, broadcastable to y.
     """
 
     y: Tensor
     operator: Operator
     noise_std: Tensor
     variance: Tensor
+    gain: Tensor | None = None
+    black: Tensor | None = None
     _kept: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -84,6 +88,16 @@ class Observation:
         if "U^T y" not in self._kept:
             self._kept["U^T y"] = self.operator.measured_to_spectrum(self.y)
         return self._kept["U^T y"]
+
+    def variance_at(self, mean: Tensor) -> Tensor:
+        """Variance of every entry if A(x) = mean: noise_std^2 + gain max(mean - black, gain), broadcastable to y.
+
+        Unlike `variance`, which takes y for its own mean, it does not favour the entries that came out too dark.
+        """
+        if self.gain is None:
+            return self.variance
+        gain, black = expand(self.gain, mean), 0 if self.black is None else self.black
+        return expand(self.noise_std**2, mean) + gain * torch.maximum(mean - black, gain)
 
     def residual(self, x0: Tensor) -> Tensor:
         """y - A(x_0)."""
@@ -96,4 +110,6 @@ class Observation:
             self.operator.select(index),
             self.noise_std[index],
             self.variance[index] if len(self.variance) == len(self.y) else self.variance,
+            None if self.gain is None else self.gain[index],
+            None if self.black is None else self.black[index],
         )

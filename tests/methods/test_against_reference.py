@@ -164,12 +164,12 @@ CASES: dict[str, Case] = {
     ),
     "pigdm": Case(
         "pigdm",
-        methods.pigdm(nfe=N, data_std=1.0),
+        methods.pigdm(nfe=N, data_std=1.0, bounded=False),
         lambda q: pigdm.pigdm(*_noiseward(q, TRAILING), q.y, q.svd(kept=False), q.sigma, q.draw),
     ),
     "diffpir": Case(
         "diffpir",
-        methods.diffpir(nfe=N, lam=7.0, data_std=None),
+        methods.diffpir(nfe=N, lam=7.0, zeta=0.3, data_std=None, power=2.0),
         lambda q: diffpir.diffpir(*_noiseward(q, QUADRATIC), q.y, q.svd(kept=False), q.sigma, q.draw),
     ),
     "ccdf": Case(

@@ -92,11 +92,14 @@ def close(found: Tensor, wanted: Tensor, tolerance: float = 1e-9) -> None:
 def test_guidance_gradient_equals_finite_differences(operator: Operator, gain: float) -> None:
     scene, d, h = Scene.of(operator, gain=gain), random(4), 1e-5
 
-    def error(x: Tensor) -> Tensor:
-        estimate = scene.prior.estimate(replace(scene.state, x=x), differentiable=True)
-        return squared_error_gradient(estimate, scene.observation)[0]
+    size, level, gradient = squared_error_gradient(scene.estimate(), scene.observation)
+    mean = scene.observation.operator(scene.estimate().x0)
+    weight = expand(level, mean) / scene.observation.variance_at(mean) if gain else torch.ones_like(mean)  # held fixed
 
-    size, gradient = squared_error_gradient(scene.estimate(), scene.observation)
+    def error(x: Tensor) -> Tensor:
+        x0 = scene.prior.estimate(replace(scene.state, x=x)).x0
+        return (weight * scene.observation.residual(x0).square()).flatten(1).sum(1)
+
     if gain == 0:
         close(size, scene.observation.residual(scene.estimate().x0).flatten(1).square().sum(1))
     difference = (error(scene.state.x + h * d) - error(scene.state.x - h * d)) / (2 * h)
@@ -107,7 +110,7 @@ def test_the_likelihood_rule_is_the_score_of_a_gaussian_likelihood() -> None:
     """With residuals as large as the noise says, DPS shifts DDPM's mean by that of grad log N(y; A x0, sigma_y^2)."""
     scene = Scene.of(GaussianBlur(SHAPE, 1.0), std=torch.tensor([5.0, 5.0], dtype=torch.float64))
     step, process = scene.step(), scene.prior.process
-    _, gradient = squared_error_gradient(step.raw, scene.observation)
+    _, _, gradient = squared_error_gradient(step.raw, scene.observation)
     log_likelihood = -gradient / (2 * expand(scene.observation.noise_std**2, gradient))
     x0 = step.raw.x0 + expand(process.sigma(T) ** 2 / process.alpha(T), gradient) * log_likelihood
     guided = Estimate(x0, process.eps(scene.state.x, x0, T))

@@ -29,15 +29,15 @@ class PosteriorGuidance(Consistency):
 
     Rules for zeta_t, r = y - A(x0), m entries in y:
 
-        "likelihood"  scale min((alpha_s / alpha_t) beta / (2 v), alpha_t^2 / 2), v = max(|r|^2 / m, sigma_y^2)
+        "likelihood"  scale min((alpha_s / alpha_t) beta / (2 v), 2 |r|^2 / |grad|^2), v = max(|r|^2 / m, sigma_y^2)
         "paper"       scale / |r|                      zeta' of the paper, scale about 1
         "released"    scale / (2 |r|)                  the code differentiates |r|, not |r|^2
 
     The last two move by the same length whatever the size of the picture and the noise. The first is DDPM's shift for a
     Gaussian likelihood whose variance v is what r says it is (the maximum-likelihood value), which counts the error of
-    x0 beside the noise; it has no unit and no constant to tune. Its bound is the step at which |r|^2 would fall to
-    its minimum at once if |A| = 1 and x0 = x_t / alpha_t: beyond twice that, coarse grids diverge. With Poisson noise
-    the residual is whitened by the variance of every entry first.
+    x0 beside the noise; it has no unit and no constant to tune. It is bounded by the step at which |r|^2 is least if
+    A x0(x_t) curves the same in all directions: without that, coarse grids diverge. With Poisson noise every entry of
+    the residual is weighed by its own precision.
 
     Args:
         scale: see above.
@@ -53,40 +53,44 @@ class PosteriorGuidance(Consistency):
             raise CompatibilityError(f"rule must be likelihood, paper or released, not {self.rule!r}")
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
-        size, gradient = squared_error_gradient(step.raw, observation)
-        return step.x_s - expand(self.zeta(step, observation, prior, size), gradient) * gradient
+        size, level, gradient = squared_error_gradient(step.raw, observation)
+        return step.x_s - expand(self.zeta(step, observation, prior, size, level, gradient), gradient) * gradient
 
-    def zeta(self, step: Step, observation: Observation, prior: Prior, size: Tensor) -> Tensor:
-        """zeta_t, (b,); `size` is |r|^2 in the units of y."""
+    def zeta(
+        self, step: Step, observation: Observation, prior: Prior, size: Tensor, level: Tensor, gradient: Tensor
+    ) -> Tensor:
+        """zeta_t, (b,); `size` is |r|^2, `level` the variance of the noise in it per entry, `gradient` its gradient."""
         if self.rule != "likelihood":
             half = 0.5 if self.rule == "released" else 1.0
             return half * self.scale / size.sqrt().clamp(min=torch.finfo(size.dtype).tiny)
         entries = observation.y[0].numel()
-        v = torch.maximum(size.double().cpu() / entries, noise_level(observation) ** 2)
+        v = torch.maximum(size / entries, level).double().cpu()
         own = score_shift(prior.process, step.state.t, step.s) / (2 * v)
-        return self.scale * torch.minimum(own, prior.process.alpha(step.state.t) ** 2 / 2)
+        slope = dot(gradient, gradient).double().cpu().clamp(min=torch.finfo(torch.float64).tiny)
+        return self.scale * torch.minimum(own, 2 * size.double().cpu() / slope)
 
 
-def squared_error_gradient(estimate: Estimate, observation: Observation) -> tuple[Tensor, Tensor]:
-    """(|r|^2, grad_{x_t} |r|^2), (b,) and (b, ...), r = y - A(x0), each entry relative to its own noise.
+def squared_error_gradient(estimate: Estimate, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
+    """(|r|^2, variance of its noise per entry, grad_{x_t} |r|^2), (b,), (b,) and (b, ...), with r = y - A(x0).
 
-    Where noise levels differ within an image (Poisson), entries are weighted by mean variance / own variance.
+    Under Poisson noise every entry is weighed by its precision at A(x0), relative to the mean precision of the image.
     """
     assert estimate.vjp is not None
     with torch.enable_grad():
         x0 = estimate.x0.detach().requires_grad_()
         r = observation.residual(x0)
-        weighted = r if observation.variance[0].numel() == 1 else r * _relative_precision(observation).sqrt()
-        size = weighted.flatten(1).square().sum(1)
+        variance = observation.variance_at((observation.y - r).detach())
+        level = _harmonic_mean(variance)
+        weight = 1 if observation.gain is None else expand(level, variance) / variance
+        size = (weight * r.square()).flatten(1).sum(1)
         (gradient,) = torch.autograd.grad(size.sum(), x0)
-    return size.detach(), estimate.vjp(gradient)
+    return size.detach(), level.to(size), estimate.vjp(gradient)
 
 
-def _relative_precision(observation: Observation) -> Tensor:
-    variance = observation.variance
-    precision = torch.where(variance > 0, 1 / variance, 0)
-    mean = precision.flatten(1).mean(1)
-    return precision / expand(torch.where(mean > 0, mean, 1), precision)
+def _harmonic_mean(variance: Tensor) -> Tensor:
+    """1 / mean(1 / variance) of every image, (b,); 0 where the variance is 0."""
+    tiny = torch.finfo(variance.dtype).tiny
+    return 1 / variance.clamp(min=tiny).reciprocal().flatten(1).mean(1) * (variance.flatten(1).amin(1) > 0)
 
 
 @dataclass(frozen=True)
@@ -105,9 +109,11 @@ class PseudoinverseGuidance(Consistency):
 
     Args:
         data_std: of the data, in the prior's units.
+        bounded: cut overshoots and hold x0 to the prior's bounds; False is the formula alone.
     """
 
     data_std: float = 0.5
+    bounded: bool = True
     needs: ClassVar[type[Operator]] = LinearOperator
     needs_vjp: bool = field(default=True, init=False)
 
@@ -120,9 +126,9 @@ class PseudoinverseGuidance(Consistency):
         g = estimate.vjp(pull / expand(r2, pull))
         alpha, sigma = expand(process.alpha(state.t), g), expand(process.sigma(state.t), g)
         shift = sigma**2 / alpha * g
-        share = expand(_useful_share(observation, estimate.x0, shift), g)
+        share = expand(_useful_share(observation, estimate.x0, shift), g) if self.bounded else 1.0
         guided = replace(estimate, x0=estimate.x0 + share * shift, eps=estimate.eps - share * sigma * g)
-        if prior.codec.bounds is None:
+        if prior.codec.bounds is None or not self.bounded:
             return guided
         return guided.clipped(prior.codec.bounds, state, process, "recompute")
 

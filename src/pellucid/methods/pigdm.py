@@ -8,7 +8,7 @@ from pellucid.method import Method
 from pellucid.transition import DDIM
 
 
-def pigdm(nfe: int = 100, eta: float = 1.0, data_std: float = 0.5) -> Method:
+def pigdm(nfe: int = 100, eta: float = 1.0, data_std: float = 0.5, bounded: bool = True) -> Method:
     """PiGDM: guidance by the likelihood with the estimate's own error in it, through the network.
 
     Reference: Song et al., Pseudoinverse-Guided Diffusion Models for Inverse Problems, ICLR 2023.
@@ -23,5 +23,6 @@ def pigdm(nfe: int = 100, eta: float = 1.0, data_std: float = 0.5) -> Method:
         nfe: network calls, each with one vector-Jacobian product.
         eta: of the DDIM step.
         data_std: standard deviation of the data in the prior's units.
+        bounded: cut steps that overshoot the measurement and hold x0 to the prior's bounds; False is eq. (7) alone.
     """
-    return Method(Uniform(nfe), DDIM(eta), consistency=PseudoinverseGuidance(data_std), name="pigdm")
+    return Method(Uniform(nfe), DDIM(eta), consistency=PseudoinverseGuidance(data_std, bounded), name="pigdm")
