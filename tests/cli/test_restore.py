@@ -162,3 +162,15 @@ def test_measurements_that_are_no_pictures(pellucid_: Command, photo: Path, tmp_
     options = (*hadamard, "--shape", "3x16x16", "--nfe", "4")
     assert pellucid_("restore", tmp_path / "y.npy", "-o", tmp_path / "x.png", *options).code == 0
     assert read(tmp_path / "x.png").pixels.shape == (3, 16, 16)
+
+
+@pytest.mark.parametrize(
+    ("operator", "method"),
+    [("grey", "ddrm"), ("motion-blur:size=5", "pigdm"), ("hdr", "dps")],
+    ids=["svd", "linear", "any"],
+)
+def test_a_method_is_found(pellucid_: Command, photo: Path, tmp_path: Path, operator: str, method: str) -> None:
+    with Image.open(photo) as image:
+        (image.convert("L") if operator == "grey" else image).save(tmp_path / "y.png")
+    ran = pellucid_("restore", tmp_path / "y.png", "-A", operator, "--noise", "0.1", "--dry-run", "--json")
+    assert json.loads(ran.out)["settings"]["method"] == method

@@ -13,7 +13,7 @@ from pellucid.cli.settings import Setup
 from pellucid.images.picture import Picture
 from pellucid.method import Method
 from pellucid.methods import Preset
-from pellucid.operators.base import Operator
+from pellucid.operators.base import LinearOperator, Operator
 from pellucid.prior.base import Prior, State
 from pellucid.prior.tiled import TiledPrior, tiled
 from pellucid.problem import Problem
@@ -29,12 +29,14 @@ class Case:
         setup: what was asked for.
         picture: the measurement, reduced if that was asked for.
         operator, preset, method, prior: made for it.
+        nfe: network calls that the method is set to; 0 if it makes none.
     """
 
     setup: Setup
     picture: Picture
     operator: Operator
     preset: Preset
+    nfe: int
     method: Method
     prior: Prior
 
@@ -50,9 +52,9 @@ class Case:
             picture = picture.at_most(request.max_side)
         shape = setup.shape or setup.spec.image_shape_for(tuple(picture.pixels.shape))
         operator = setup.spec.build(shape)
-        preset = setup.preset_for(operator)
-        method = preset.build(request.nfe, operator, **setup.options)
-        case = cls(setup, picture, operator, preset, method, tiled(setup.prior, shape))
+        preset, nfe = setup.choose(operator)
+        method = preset.build(nfe, operator, **setup.options)
+        case = cls(setup, picture, operator, preset, nfe or preset.default_nfe or 0, method, tiled(setup.prior, shape))
         method.check(case.problem(1), case.prior)
         return case
 
@@ -84,10 +86,21 @@ class Case:
         return (_seconds(prior, x) if once < 2 else once) * self.tiles
 
     def predicted_seconds(self) -> float:
-        """All network calls of all samples, and their vector-Jacobian products, which cost about two calls each."""
-        calls = self.setup.request.nfe or self.preset.default_nfe or 0
-        each = self.call_seconds() * (3 if self.method.consistency.needs_vjp else 1)
-        return calls * each * self.setup.request.samples if calls else 0.0
+        """All network calls of all samples, their vector-Jacobian products, and solves that are iterative."""
+        if not self.nfe:
+            return 0.0
+        # A vector-Jacobian product costs about two calls.
+        each = self.call_seconds() * (3 if self.method.consistency.needs_vjp else 1) + self._solve_seconds()
+        return self.nfe * each * self.setup.request.samples
+
+    def _solve_seconds(self) -> float:
+        """One pseudo-inverse by conjugate gradients, for methods that need one a step; nothing where it is exact."""
+        operator = self.operator
+        if self.preset.needs is Operator or not isinstance(operator, LinearOperator) or not operator.iterative_pinv:
+            return 0.0
+        problem, began = self.problem(1), time.perf_counter()
+        operator.pinv(problem.y)
+        return time.perf_counter() - began
 
 
 def _seconds(prior: Prior, x: Tensor) -> float:

@@ -12,7 +12,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder for the pictures; made if it is not there.")] = Path("out/demo"),
     seed: Annotated[int, typer.Option(help="Of the noise and the reconstruction.")] = 0,
 ) -> None:
-    """Degrade a packaged photograph, restore it with the shipped prior, put before, after and truth side by side."""
+    """Blur a packaged photograph, punch holes into it, restore both, put before, after and truth side by side."""
     from pellucid.cli.demonstrating import demonstrate
 
     demonstrate(out, seed)

@@ -31,7 +31,7 @@ def restore(
     noise: Noise = 0.0,
     method: Annotated[
         str,
-        typer.Option("--method", "-m", help="See `pellucid list methods`; auto is ssd+ where A is linear, else dps."),
+        typer.Option("--method", "-m", help="See `pellucid list methods`; auto goes by what is known of A."),
     ] = "auto",
     prior: PriorName = "photo",
     seed: Seed = 0,

@@ -20,8 +20,8 @@ def resolved(case: Case) -> dict[str, Any]:
     for kind, defaults in case.preset.by_operator.items():
         options |= defaults if isinstance(case.operator, kind) else {}
     options |= case.setup.options
-    if case.setup.request.nfe is not None:
-        options["nfe"] = case.setup.request.nfe
+    if "nfe" in options:
+        options["nfe"] = case.nfe
     return {
         **{key: value for key, value in asdict(case.setup.request).items() if key not in ("settings", "nfe")},
         "operator": str(case.setup.spec),

@@ -47,12 +47,20 @@ class Setup:
     device: str
     prior: Prior
 
-    def preset_for(self, operator: Operator) -> Preset:
-        """The method asked for; if none was, SSD+ where the operator is linear and DPS where it is not."""
-        from pellucid import methods
-        from pellucid.operators.base import LinearOperator
+    def choose(self, operator: Operator) -> tuple[Preset, int | None]:
+        """The method, and its network calls where they are not its default.
 
-        return self.preset or methods.get("ssd+" if isinstance(operator, LinearOperator) else "dps")
+        If none was asked for, what did best on noisy measurements with the shipped prior: DDRM where the operator's
+        spectrum is known, PiGDM where it is linear, else DPS, which needs nothing but A.
+        """
+        from pellucid import methods
+        from pellucid.operators.base import LinearOperator, Spectral
+
+        if self.preset is not None:
+            return self.preset, self.request.nfe
+        ladder = ((Spectral, "ddrm", 50), (LinearOperator, "pigdm", 30), (object, "dps", 100))
+        name, nfe = next((name, nfe) for rung, name, nfe in ladder if isinstance(operator, rung))
+        return methods.get(name), self.request.nfe or nfe
 
 
 def understand(request: Request) -> Setup:
