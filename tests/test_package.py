@@ -89,7 +89,12 @@ def modules_after(code: str) -> set[str]:
 
 @pytest.fixture(scope="module")
 def loaded() -> set[str]:
-    return modules_after("import pellucid")
+    return modules_after("from pellucid import *")
+
+
+def test_the_bare_import_waits_for_nothing() -> None:
+    assert not modules_after("import pellucid") & {"torch", "numpy"}
+    assert modules_after("import pellucid; pellucid.Problem") >= {"torch"}
 
 
 def test_import_loads_no_library_that_torch_does_not_load(loaded: set[str]) -> None:
