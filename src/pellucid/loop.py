@@ -71,7 +71,8 @@ def reconstruct(
     method.check(problem, prior)
     prior = prior if method.wrap is None else method.wrap(prior)
     began, steps, complete = time.perf_counter(), [], True
-    with torch.no_grad(), counting(len(problem.y)) as account:
+    # A caller's inference mode would keep guidance from its gradients.
+    with torch.inference_mode(False), torch.no_grad(), counting(len(problem.y)) as account:
         batch = _begin(problem, prior, method, seeds)
         times = method.grid.times(prior.process, batch.t)
         for index, s in enumerate(times[1:]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from operator import index
 
 import torch
 from torch import Tensor
@@ -45,7 +46,7 @@ class SeededNoise(Noise):
         Raises:
             ProblemError: the number of seeds is not the number of images.
         """
-        listed = [seeds + i for i in range(batch)] if isinstance(seeds, int) else list(seeds)
+        listed = list(seeds) if isinstance(seeds, Iterable) else [index(seeds) + i for i in range(batch)]
         if len(listed) != batch:
             raise ProblemError(f"{batch} images need {batch} seeds, not {len(listed)}")
         return cls(listed)

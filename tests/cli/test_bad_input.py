@@ -96,6 +96,12 @@ OPTIONS: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "method option": (CONFIG, "its options are", ("--noise", "0.1", "-m", "ssd", "--set", "speed=1")),
     "method option's form": (CONFIG, "key=value", ("--noise", "0.1", "--set", "speed")),
     "method option's type": (CONFIG, "is a number", ("--noise", "0.1", "-m", "ssd", "--set", "eta=much")),
+    "method option none": (CONFIG, "is a number", ("--noise", "0.1", "-m", "ssd", "--set", "eta=none")),
+    "method option NaN": (CONFIG, "finite", ("--noise", "0.1", "-m", "ssd", "--set", "t0=nan")),
+    "method option in words": (CONFIG, "whole number", ("--noise", "0.1", "-m", "ssd", "--set", "n_inv=few")),
+    "method option in parts": (CONFIG, "whole number", ("--noise", "0.1", "-m", "ssd", "--set", "n_inv=1.5")),
+    "calls as an option": (CONFIG, "--nfe 5", ("--noise", "0.1", "-m", "ssd", "--set", "nfe=5")),
+    "long name": (IMAGE, "too long", ("--noise", "0.1", "--nfe", "2", "-o", "x" * 250 + ".png")),
     "method without calls": (CONFIG, "no option 'nfe'", ("--noise", "0.1", "-m", "pinv", "--nfe", "3")),
     "prior name": (UNKNOWN, "no prior named", ("--noise", "0.1", "--prior", "phot")),
     "no calls": (CONFIG, "--nfe", ("--noise", "0.1", "--nfe", "0")),
@@ -144,6 +150,38 @@ def test_outputs(pellucid_: Command, photo: Path, tmp_path: Path, command: str) 
     Image.new("RGB", (8, 8)).save(other)
     (tmp_path / "results").mkdir()
     fails("both be written", photo, other, "-o", tmp_path / "results")
+
+
+def test_results_do_not_overwrite_the_truth_or_the_input(pellucid_: Command, photo: Path, tmp_path: Path) -> None:
+    truth, sample = tmp_path / "truth.png", tmp_path / "x.sample-00.png"
+    for path in (truth, sample):
+        path.write_bytes(photo.read_bytes())
+    arguments = (photo, "-o", truth, "--compare", truth, "--noise", "0.1")
+    refused(pellucid_, IMAGE, "would be overwritten", "restore", *arguments, folder=tmp_path)
+    arguments = (sample, "-o", tmp_path / "x.png", "--samples", "2", "--noise", "0.1")
+    refused(pellucid_, IMAGE, "would be overwritten", "restore", *arguments, folder=tmp_path)
+
+
+def test_arrays_of_other_channels(pellucid_: Command, tmp_path: Path) -> None:
+    np.save(tmp_path / "hwc.npy", np.ones((9, 9, 4), np.float32))
+    arguments = (tmp_path / "hwc.npy", "-A", "gaussian-blur:std=1", "-o", tmp_path / "out.npy")
+    refused(pellucid_, SHAPE, "channels", "restore", *arguments, folder=tmp_path)
+
+
+def test_measurements_beyond_all_numbers(pellucid_: Command, photo: Path, tmp_path: Path) -> None:
+    arguments = (photo, "-o", tmp_path / "y.tif", "--noise", "1e39")
+    refused(pellucid_, PROBLEM, "floating-point", "degrade", *arguments, folder=tmp_path)
+
+
+def test_a_bad_file_in_a_folder_costs_no_other(pellucid_: Command, photo: Path, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(b"")
+    (tmp_path / "in" / "b.png").write_bytes(photo.read_bytes())
+    for command in ("degrade", "restore"):
+        (out := tmp_path / command).mkdir()
+        ran = pellucid_(command, tmp_path / "in", "-o", out, "--noise", "0.1")
+        assert ran.code == IMAGE and "0 bytes" in ran.err and "1 of 2 pictures" in ran.err
+        assert [path.name for path in out.iterdir()] == ["b.png"]
 
 
 def test_transparency_into_jpeg(pellucid_: Command, tmp_path: Path) -> None:

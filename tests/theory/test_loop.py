@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -312,3 +313,18 @@ def test_what_cannot_work_is_refused_by_name() -> None:
         reconstruct(nonlinear, GaussianPrior.natural(8), methods.dps(nfe=2))
     with pytest.raises(CompatibilityError, match="clip"):
         Method(Uniform(1), DDIM(), clip="maybe")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["ddrm", "dps", "pigdm"])
+def test_inside_the_callers_inference_mode(name: str) -> None:
+    whole, prior = problem(blurs()), toy_prior()
+    usual = reconstruct(whole, prior, SMALL[name], seeds=SEEDS).image
+    with torch.inference_mode():
+        inside = reconstruct(problem(blurs()), prior, SMALL[name], seeds=SEEDS).image
+    assert torch.equal(usual, inside) and not inside.is_inference()
+
+
+def test_any_whole_number_is_a_seed() -> None:
+    whole, prior = problem(masks()), toy_prior()
+    python, numpy = (reconstruct(whole, prior, SMALL["ddrm"], seeds=seed).image for seed in (3, np.int64(3)))
+    assert torch.equal(python, numpy)

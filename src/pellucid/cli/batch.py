@@ -14,10 +14,10 @@ import typer
 from pellucid.cli.case import Case
 from pellucid.cli.console import NOTICE, duration, note, say
 from pellucid.cli.inputs import Job
-from pellucid.cli.restoring import Restored, psnr, restore, truth_for
+from pellucid.cli.restoring import Restored, find_truth, psnr, read_truth, restore
 from pellucid.cli.saving import cost, resolved, save
 from pellucid.cli.settings import Setup
-from pellucid.errors import PellucidError
+from pellucid.errors import ImageFileError, PellucidError
 from pellucid.images import Picture, read, require_writable
 
 LONG = 5.0  # seconds; a shorter run needs no announcement
@@ -61,7 +61,9 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     case = Case.make(setup, read(job.source))
     channels, *_ = case.operator.image_shape
     require_writable(job.target, is_image=channels in (1, 3), has_alpha=case.picture.alpha is not None)
-    truth = None if outputs.compare is None else truth_for(outputs.compare, job.source, case)
+    true = None if outputs.compare is None else find_truth(outputs.compare, job.source)
+    _require_apart(job, setup.request.samples, [job.source] if true is None else [job.source, true])
+    truth = None if true is None else read_truth(true, case)
     settings = resolved(case)
     predicted = case.predicted_seconds()
     report: dict[str, Any] = {"input": str(job.source), "predicted_seconds": round(predicted, 2), "settings": settings}
@@ -76,6 +78,14 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     report |= {"psnr": _scores(restored, case, truth), "notice": NOTICE}
     report["total_seconds"] = round(time.perf_counter() - began, 3)
     _show(report, outputs, lambda: _summary(case, job, restored, report))
+
+
+def _require_apart(job: Job, samples: int, needed: Sequence[Path]) -> None:
+    """Raises `ImageFileError` where a result would overwrite its measurement or the truth."""
+    written = {target.resolve() for target in job.targets(samples)}
+    for path in needed:
+        if path.resolve() in written:
+            raise ImageFileError(f"{path} would be overwritten by a result; choose another output")
 
 
 def _show(report: dict[str, Any], outputs: Outputs, text: Any) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json as json_module
 
+import typer
+
+from pellucid.cli.console import note
 from pellucid.cli.options import Depth, Inputs, Json, MaxSide, Noise, OperatorText, Output, Seed
 
 
@@ -24,9 +27,21 @@ def degrade(
     """
     from pellucid.cli.degrading import Degradation
     from pellucid.cli.inputs import jobs
+    from pellucid.errors import PellucidError
 
     pairs = jobs(pictures, output, "degraded", depth)
     work = Degradation(operator, noise, seed, max_side)
+    failures = []
     for job in pairs:
-        report = work.run(job, depth)
-        print(json_module.dumps(report) if json else work.summary(report))
+        try:
+            report = work.run(job, depth)
+        except PellucidError as error:  # of several pictures, one that fails does not keep the others
+            if len(pairs) == 1:
+                raise
+            note(f"pellucid: {error}")
+            failures.append(error)
+        else:
+            print(json_module.dumps(report) if json else work.summary(report))
+    if failures:
+        note(f"pellucid: {len(failures)} of {len(pairs)} pictures were not degraded")
+        raise typer.Exit(failures[0].exit_code)

@@ -42,7 +42,10 @@ class Degradation:
     def measure(self, pixels: Tensor) -> Tensor:
         """(c, h, w) -> y of one picture."""
         y = self.spec.build(tuple(pixels.shape))(pixels[None])
-        return (y + self.noise * SeededNoise([self.seed]).normal(y, 0, "measurement"))[0]
+        y = y + self.noise * SeededNoise([self.seed]).normal(y, 0, "measurement")
+        if not y.isfinite().all():
+            raise ProblemError("the measurement is beyond what floating-point numbers hold; less noise or contrast")
+        return y[0]
 
     def run(self, job: Job, depth: str) -> dict[str, Any]:
         """Reads, measures, writes; what was done, for the report."""

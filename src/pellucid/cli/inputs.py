@@ -23,6 +23,15 @@ class Job:
         """Another result: `out.png` -> `out.tag.png`."""
         return self.target.with_name(f"{self.target.stem}.{tag}{self.target.suffix}")
 
+    def sample(self, index: int) -> Path:
+        """One of several samples."""
+        return self.beside(f"sample-{index:02d}")
+
+    def targets(self, samples: int) -> list[Path]:
+        """Every file that may be written for this many samples."""
+        several = [*map(self.sample, range(samples)), self.beside("std")] if samples > 1 else []
+        return [self.target, *several]
+
 
 def jobs(inputs: Sequence[Path], out: Path | None, tag: str, depth: str = "auto") -> list[Job]:
     """Pairs every picture with its result.

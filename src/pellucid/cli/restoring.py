@@ -71,23 +71,33 @@ def restore(case: Case, title: str, *, quiet: bool) -> Restored:
     )
 
 
-def truth_for(path: Path, source: Path, case: Case) -> Picture:
-    """The picture to compare with; of a folder, the one with the measurement's name.
+def find_truth(path: Path, source: Path) -> Path:
+    """The file to compare with; of a folder, the one with the measurement's name.
 
     Raises:
-        ImageFileError: there is none, or it has another shape than the result.
+        ImageFileError: the folder holds none.
     """
-    if path.is_dir():
-        found = sorted(p for p in path.iterdir() if p.stem == source.stem and p.is_file())
-        if not found:
-            raise ImageFileError(f"the folder {path} holds no {source.stem}.* to compare with")
-        path = found[0]
+    if not path.is_dir():
+        return path
+    found = sorted(p for p in path.iterdir() if p.stem == source.stem and p.is_file())
+    if not found:
+        raise ImageFileError(f"the folder {path} holds no {source.stem}.* to compare with")
+    return found[0]
+
+
+def read_truth(path: Path, case: Case) -> Picture:
+    """The picture to compare with.
+
+    Raises:
+        ImageFileError: it cannot be read, or has another shape than the result.
+    """
     truth = read(path)
     if case.setup.request.max_side and truth.is_image:
         truth = truth.at_most(max(case.operator.image_shape[-2:]))
     if tuple(truth.pixels.shape) != case.operator.image_shape:
         raise ImageFileError(
-            f"{path} has the shape {tuple(truth.pixels.shape)}, but the result has {case.operator.image_shape}"
+            f"{path} has the shape {tuple(truth.pixels.shape)}, but the result has {case.operator.image_shape}; "
+            "--shape says the result's where the measurement leaves it open"
         )
     return truth
 

@@ -60,7 +60,7 @@ def save(case: Case, job: Job, restored: Restored, settings: dict[str, Any], dep
         return {"output": put(job.target, case.picture.with_pixels(restored.mean), "one sample")}
     mean = put(job.target, case.picture.with_pixels(restored.mean), f"mean of {count} samples")
     samples = [
-        put(job.beside(f"sample-{i:02d}"), case.picture.with_pixels(sample), f"sample {i} of {count}", seed + i)
+        put(job.sample(i), case.picture.with_pixels(sample), f"sample {i} of {count}", seed + i)
         for i, sample in enumerate(restored.samples)
     ]
     # As a picture, the spread is too small to be seen: white is its largest value, which the file and the report say.

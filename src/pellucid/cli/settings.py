@@ -100,7 +100,12 @@ def method_options(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set takes key=value, not {pair!r}")
-        options[key.strip().replace("-", "_")] = _value(text.strip())
+        name, value = key.strip().replace("-", "_"), _value(text.strip())
+        if name == "nfe":
+            raise ConfigError(f"nfe has an option of its own: --nfe {text.strip()}")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ConfigError(f"--set {pair}: the value must be finite")
+        options[name] = value
     return options
 
 
@@ -118,9 +123,15 @@ def _value(text: str) -> Any:
 
 def _check_types(preset: Preset, options: dict[str, Any]) -> None:
     for name, value in options.items():
-        default = preset.options.get(name)
-        if isinstance(value, str) and isinstance(default, int | float):
+        if name not in preset.options:  # said by the preset itself
+            continue
+        default = preset.options[name]
+        if isinstance(default, int | float) and not isinstance(value, int | float):
             raise ConfigError(f"{preset.name}: {name} is a number such as {default}, not {value!r}")
+        # A default of none stands for a number that is found by rule; which kind, the method's annotations say.
+        whole = type(default) is int or "int" in preset.annotations[name].split(" | ")
+        if (default is None and isinstance(value, str)) or (whole and isinstance(value, float)):
+            raise ConfigError(f"{preset.name}: {name} is a {'whole ' if whole else ''}number, not {value!r}")
 
 
 def _check_numbers(request: Request) -> None:

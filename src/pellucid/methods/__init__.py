@@ -72,6 +72,11 @@ class Preset:
         return {name: parameter.default for name, parameter in inspect.signature(self.make).parameters.items()}
 
     @property
+    def annotations(self) -> dict[str, str]:
+        """Options and what kind of value they take, as written."""
+        return {name: str(parameter.annotation) for name, parameter in inspect.signature(self.make).parameters.items()}
+
+    @property
     def default_nfe(self) -> int | None:
         """Network calls at defaults; None for a method that has no such setting."""
         return self.options.get("nfe")

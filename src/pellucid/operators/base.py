@@ -92,7 +92,8 @@ class Operator(nn.Module, ABC):
             dtype = real.to_complex() if value.is_complex() else real if value.is_floating_point() else value.dtype
             key = (name, dtype, like.device)
             if key not in self._converted:
-                self._converted[key] = value.to(dtype).to(like.device)
+                value = value.to(dtype).to(like.device)
+                self._converted[key] = value.clone() if value.is_inference() else value
         return self._converted[key]
 
     def _derive(self) -> None:

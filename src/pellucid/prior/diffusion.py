@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.codec import AffineCodec, Codec
-from pellucid.errors import CompatibilityError
+from pellucid.errors import CompatibilityError, ShapeError
 from pellucid.prior.base import Prior
 from pellucid.process import DiscreteVP, Process
-from pellucid.typing import expand
+from pellucid.typing import Shape, expand
 
 Prediction = Literal["eps", "x0", "v", "score", "denoiser"]
 Network = Callable[[Tensor, Tensor], Tensor]
@@ -61,6 +61,13 @@ class DiffusionPrior(Prior):
             channels,
             autocast,
         )
+
+    def check(self, image_shape: Shape) -> None:
+        """Raises `ShapeError` where the network takes pictures of other channels."""
+        found, wanted = self.codec.shape(image_shape)[0], self.channels
+        if wanted is not None and found != wanted and not (found == 1 and wanted == 3):
+            takes = "grey or colour pictures, of 1 or 3 channels" if wanted == 3 else f"pictures of {wanted} channels"
+            raise ShapeError(f"this prior takes {takes}, not of {found}; an array is (channels, height, width)")
 
     def _denoise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         alpha, sigma = expand(self.process.alpha(t), x), expand(self.process.sigma(t), x)
