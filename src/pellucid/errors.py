@@ -86,6 +86,15 @@ class ImageFileError(PellucidError):
     exit_code = 10
 
 
+def require_range(name: str, value: float, low: float, high: float = float("inf"), *, above: bool = False) -> None:
+    """Raises `CompatibilityError` unless low <= value <= high, or low < value <= high if `above`; NaN never passes."""
+    if (low < value if above else low <= value) and value <= high:
+        return
+    bounds = f"above {low:g}" if above else f"at least {low:g}"
+    limit = f" and at most {high:g}" if high < float("inf") else ""
+    raise CompatibilityError(f"{name} must be {bounds}{limit}, not {value}")
+
+
 class Cancelled(PellucidError):
     """A callback asked to stop between two steps."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.errors import CompatibilityError
+from pellucid.errors import CompatibilityError, require_range
 from pellucid.process import Process
 
 
@@ -37,12 +37,13 @@ class Uniform(Grid):
     power: float = 1.0
 
     def __post_init__(self) -> None:
-        _positive(self.steps)
+        require_range("steps", self.steps, 1)
+        require_range("power", self.power, 0, above=True)
 
     def times(self, process: Process, start: Tensor) -> Tensor:
         share = torch.linspace(1, 0, self.steps + 1, dtype=torch.float64)[:, None] ** self.power
-        times = process.on_grid(process.at_pace(share * process.pace(start)))
-        return torch.cat([start[None], times[1:]])
+        times = torch.cat([start[None], process.on_grid(process.at_pace(share * process.pace(start)))[1:]])
+        return _distinct(times) if process.discrete else times
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Inclusive(Grid):
     steps: int
 
     def __post_init__(self) -> None:
-        _positive(self.steps)
+        require_range("steps", self.steps, 1)
 
     def times(self, process: Process, start: Tensor) -> Tensor:
         _discrete(process, self)
@@ -69,23 +70,32 @@ class Inclusive(Grid):
 
 @dataclass(frozen=True)
 class Leading(Grid):
-    """t_j = 1 + j (T // steps), j = steps - 1 .. 0, then 0: the grid of DDRM's and DDNM's codes ("leading")."""
+    """t_j = 1 + floor(j T / steps), j = steps - 1 .. 0, then 0 ("leading" elsewhere).
+
+    Where steps divides T this is the grid of DDRM's and DDNM's codes; elsewhere theirs has a few points more than
+    asked.
+
+    Raises:
+        CompatibilityError: when used, for more steps than the process has times.
+    """
 
     steps: int
 
     def __post_init__(self) -> None:
-        _positive(self.steps)
+        require_range("steps", self.steps, 1)
 
     def top(self, process: Process) -> float:
-        _discrete(process, self)
-        return 1 + (self.steps - 1) * (process.t_max // self.steps)
+        return float(self.points(process)[0])
 
     def times(self, process: Process, start: Tensor) -> Tensor:
-        stride = process.t_max // self.steps
+        points = torch.minimum(self.points(process)[:, None], start[None])
+        return torch.cat([start[None], points[1:], 0 * start[None]])
+
+    def points(self, process: Process) -> Tensor:
+        """The times above 0, falling."""
         _discrete(process, self)
-        times = 1 + stride * torch.arange(self.steps - 1, -1, -1, dtype=torch.float64)[:, None]
-        times = torch.minimum(times, start[None])
-        return torch.cat([start[None], times[1:], 0 * start[None]])
+        require_range("steps", self.steps, 1, process.t_max)
+        return 1 + torch.floor(torch.arange(self.steps - 1, -1, -1, dtype=torch.float64) * process.t_max / self.steps)
 
 
 @dataclass(frozen=True)
@@ -103,6 +113,10 @@ class TimeTravel(Grid):
     grid: Grid
     length: int = 10
     repeat: int = 10
+
+    def __post_init__(self) -> None:
+        require_range("travel length", self.length, 1)
+        require_range("travel repeat", self.repeat, 1)
 
     def top(self, process: Process) -> float:
         return self.grid.top(process)
@@ -162,9 +176,11 @@ class Nowhere(Grid):
         return start[None]
 
 
-def _positive(steps: int) -> None:
-    if steps < 1:
-        raise CompatibilityError(f"a grid needs at least 1 step, not {steps}")
+def _distinct(times: Tensor) -> Tensor:
+    """Whole times lifted, from the lowest up, until no two agree, as far as there is room below the start."""
+    count = len(times) - 1
+    room = torch.arange(count, -1, -1, dtype=times.dtype)[:, None]
+    return torch.minimum(torch.maximum(times, room), times[:1])
 
 
 def _discrete(process: Process, grid: Grid) -> None:

@@ -85,7 +85,7 @@ def reconstruct(
             batch.done[account.live] |= method.stop(step)
             if trace:
                 steps.append(step.without_graph())
-            if callback is not None and callback(step):
+            if callback is not None and callback(step) and batch.under_way:
                 batch.cut(account.live, step)
                 complete = False
                 break
@@ -155,6 +155,11 @@ class _Batch:
     def live(self, s: Tensor) -> Tensor:
         """Indices of the images that step to a new time."""
         return ((self.t != s) & ~self.done).nonzero().flatten()
+
+    @property
+    def under_way(self) -> bool:
+        """Whether any image has steps left."""
+        return bool(((self.t > 0) & ~self.done).any())
 
     def part(self, live: Tensor, index: int) -> Part:
         if len(live) == len(self.x):

@@ -14,7 +14,7 @@ from pellucid.problem import Problem
 from pellucid.start.base import Start
 from pellucid.start.noise import PureNoise
 from pellucid.stop import Stop
-from pellucid.transition import Inversion, Transition
+from pellucid.transition import Inversion, Renoise, Transition
 
 RUNGS: dict[type[Operator], str] = {
     Spectral: "a spectral operator (one with a known singular value decomposition)",
@@ -40,7 +40,7 @@ class Method:
         name: for messages.
 
     Raises:
-        CompatibilityError: `clip` is none of the three words.
+        CompatibilityError: `clip` is none of the three words, or `climb` none of the two rules.
     """
 
     grid: Grid
@@ -56,6 +56,8 @@ class Method:
     def __post_init__(self) -> None:
         if self.clip not in ("no", "keep", "recompute"):
             raise CompatibilityError(f"clip must be 'no', 'keep' or 'recompute', not {self.clip!r}")
+        if self.climb not in (Inversion(eta=1.0), Renoise()):
+            raise CompatibilityError(f"climb must be Inversion(eta=1.0) or Renoise(), not {self.climb}")
 
     def check(self, problem: Problem, prior: Prior) -> None:
         """Refuses before any work what cannot work.
@@ -73,6 +75,9 @@ class Method:
                 )
         if self.transition.needs_learned_variance and not prior.learned_variance:
             raise CompatibilityError(f"{self.name}: the prior predicts no variance; use the transition DDPM() instead")
+        if self.wrap is not None:
+            self.wrap(prior)
+        self.grid.top(prior.process)
         prior.check(problem.operator.image_shape)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.errors import CompatibilityError
+from pellucid.errors import CompatibilityError, require_range
 from pellucid.prior.base import Estimate
 from pellucid.process import Process
 from pellucid.typing import expand
@@ -53,14 +53,14 @@ def score_shift(process: Process, t: Tensor, s: Tensor) -> Tensor:
 class DDIM(Transition):
     """k = sigma_s sqrt(1 - eta^2 tau), nu = sigma_s eta sqrt(tau). eta = 0: deterministic; eta = 1: DDPM.
 
-    Song et al., Denoising Diffusion Implicit Models, ICLR 2021, eq. (12) and (16). For a small eta above 1 (the upper
-    variance choice) k would stay real only by luck, so eta is held to [0, 1].
+    Song et al., Denoising Diffusion Implicit Models, ICLR 2021, eq. (12) and (16). An eta above 1 could make
+    1 - eta^2 tau negative.
     """
 
     eta: float = 0.0
 
     def __post_init__(self) -> None:
-        _share("eta", self.eta)
+        require_range("eta", self.eta, 0, 1)
 
     def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
         fresh = self.eta**2 * posterior_share(process, t, s)
@@ -107,12 +107,12 @@ class FixedLarge(Transition):
 
 @dataclass(frozen=True)
 class Mixed(Transition):
-    """k = sigma_s sqrt(1 - eta^2), nu = sigma_s eta: DDNM (its eq. 14), SSD's generation, DiffPIR (eta^2 = zeta)."""
+    """k = sigma_s sqrt(1 - eta^2), nu = sigma_s eta: DDNM's code, SSD's generation, DiffPIR (eta^2 = zeta)."""
 
     eta: float = 0.85
 
     def __post_init__(self) -> None:
-        _share("eta", self.eta)
+        require_range("eta", self.eta, 0, 1)
 
     def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
         sigma = process.sigma(s)
@@ -139,13 +139,8 @@ class Inversion(Transition):
     eta: float = 0.4
 
     def __post_init__(self) -> None:
-        _share("eta", self.eta)
+        require_range("eta", self.eta, 0, 1)
 
     def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
         fresh = self.eta * beta(process, s, t)
         return (process.sigma(s) ** 2 - fresh).clamp(min=0).sqrt(), fresh.sqrt()
-
-
-def _share(name: str, value: float) -> None:
-    if not 0 <= value <= 1:
-        raise CompatibilityError(f"{name} must lie in [0, 1], not {value}")

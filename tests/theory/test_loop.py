@@ -21,6 +21,7 @@ from pellucid.operators.mask import Mask
 from pellucid.prior.base import Prior, State
 from pellucid.prior.gaussian import GaussianPrior
 from pellucid.problem import Observation, Problem
+from pellucid.process import Process
 from pellucid.start.base import Start
 from pellucid.step import Step
 from pellucid.stop import StopBelow
@@ -225,8 +226,18 @@ def test_cancelling_on_the_way_up_keeps_the_last_estimate() -> None:
     assert torch.equal(result.image, toy_prior().codec.decode(down[-1].raw.x0))
 
 
+@dataclass(frozen=True)
+class Waiting(Grid):
+    """From 3 to 2 at once, then nothing for three steps; from 720 down in eighths of it."""
+
+    def times(self, process: Process, start: Tensor) -> Tensor:
+        first = torch.tensor([3.0, 2, 2, 2, 2, 1, 0], dtype=torch.float64)
+        second = torch.tensor([720.0, 650, 580, 510, 440, 220, 0], dtype=torch.float64)
+        return torch.stack([first, second], dim=1)
+
+
 def test_cancelling_keeps_the_estimate_of_an_image_that_waits() -> None:
-    """From time 3 to 0 in 10 whole times: in some steps nothing moves, and the picture is as it was, noisy."""
+    """The first image moves once and then waits, noisy, while the second goes on."""
     mask = Mask.random(SHAPE, 0.5)
     std = torch.tensor([3 / 8000, 0.1], dtype=torch.float64)
     both = Problem(mask(pictures(2)), mask, std)
@@ -237,11 +248,11 @@ def test_cancelling_keeps_the_estimate_of_an_image_that_waits() -> None:
         return step.index == 3
 
     prior = toy_prior()
-    result = reconstruct(both, prior, Method(Uniform(10), DDIM(0.5), start=OwnTimes()), callback=fourth)
+    result = reconstruct(both, prior, Method(Waiting(), DDIM(0.5), start=OwnTimes()), callback=fourth)
     moved = [step for step in seen if len(step.s) == 2]
-    assert len(seen) == 4 and len(moved) == 1 and moved[0].state.t.tolist() == [3, 720]
+    assert len(seen) == 4 and len(moved) == 1 and moved[0].state.t.tolist() == [3, 800]
     assert torch.equal(result.image[0], prior.codec.decode(moved[0].raw.x0[0]))
-    assert result.stopped_at.tolist() == [2, 480]
+    assert result.stopped_at.tolist() == [2, 440]
 
 
 def test_early_stopping() -> None:

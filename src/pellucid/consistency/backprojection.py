@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
 from pellucid.consistency.proximal import noise_level
+from pellucid.errors import CompatibilityError
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator, Operator, Spectral
 from pellucid.operators.mask import Mask
@@ -76,8 +77,12 @@ class Replacement(Consistency):
         level: "s" noises y to the time of x_s; "t", as in MCG's code, to the time that the step came from.
     """
 
-    level: str = "s"
+    level: Literal["s", "t"] = "s"
     needs: ClassVar[type[Operator]] = LinearOperator
+
+    def __post_init__(self) -> None:
+        if self.level not in ("s", "t"):
+            raise CompatibilityError(f"level must be s or t, not {self.level!r}")
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         operator, process = observation.operator, prior.process

@@ -11,7 +11,7 @@ from torch import Tensor
 from pellucid.consistency.base import Consistency
 from pellucid.consistency.proximal import error_variance, noise_level
 from pellucid.consistency.spectral import spectral
-from pellucid.errors import CompatibilityError
+from pellucid.errors import CompatibilityError, require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator, Operator, Spectral
 from pellucid.prior.base import Estimate, Prior, State
@@ -51,6 +51,7 @@ class PosteriorGuidance(Consistency):
     def __post_init__(self) -> None:
         if self.rule not in ("likelihood", "paper", "released"):
             raise CompatibilityError(f"rule must be likelihood, paper or released, not {self.rule!r}")
+        require_range("scale", self.scale, 0)
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         size, level, gradient = squared_error_gradient(step.raw, observation)
@@ -117,6 +118,9 @@ class PseudoinverseGuidance(Consistency):
     needs: ClassVar[type[Operator]] = LinearOperator
     needs_vjp: bool = field(default=True, init=False)
 
+    def __post_init__(self) -> None:
+        require_range("data_std", self.data_std, 0, above=True)
+
     def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
         operator, process = observation.operator, prior.process
         assert isinstance(operator, LinearOperator) and estimate.vjp is not None
@@ -158,6 +162,11 @@ class NoisePerturbedGuidance(Consistency):
     scale: float = 1.75
     at: Literal["x_s", "x_t"] = "x_s"
     needs: ClassVar[type[Operator]] = Spectral
+
+    def __post_init__(self) -> None:
+        require_range("scale", self.scale, 0)
+        if self.at not in ("x_s", "x_t"):
+            raise CompatibilityError(f"at must be x_s or x_t, not {self.at!r}")
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         operator, process, t = spectral(observation), prior.process, step.state.t

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
+from pellucid.errors import require_range
 from pellucid.operators.base import LinearOperator, Operator
 from pellucid.prior.base import Estimate, Prior, State
 from pellucid.problem import Observation
@@ -30,6 +31,11 @@ class Proximal(Consistency):
     data_std: float | None = 0.5
     floor: float = 1e-6
     needs: ClassVar[type[Operator]] = LinearOperator
+
+    def __post_init__(self) -> None:
+        require_range("lam", self.lam, 0)
+        if self.data_std is not None:
+            require_range("data_std", self.data_std, 0, above=True)
 
     def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
         operator, process = observation.operator, prior.process

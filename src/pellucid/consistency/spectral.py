@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
+from pellucid.errors import require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import Operator, Spectral
 from pellucid.prior.base import Estimate, Prior, State
@@ -56,7 +57,8 @@ class DDRMUpdate(Consistency):
         s sigma' < sigma_y    xbar + sigma' sqrt(1 - eta^2) (U^T y - s xbar) / sigma_y + eta sigma' z
         s sigma' > sigma_y    (1 - eta_b) xbar + eta_b ybar + sqrt(sigma'^2 - eta_b^2 sigma_y^2 / s^2) z
 
-    and xbar where the last two tie (both sides zero in a noiseless last step).
+    and the first line where neither inequality holds (a noiseless last step: xbar). The transition's own k and nu are
+    not used.
 
     Args:
         eta: fresh share of the noise where the measurement says little.
@@ -66,6 +68,10 @@ class DDRMUpdate(Consistency):
     eta: float = 0.85
     eta_b: float = 1.0
     needs: ClassVar[type[Operator]] = Spectral
+
+    def __post_init__(self) -> None:
+        require_range("eta", self.eta, 0, 1)
+        require_range("eta_b", self.eta_b, 0, 1)
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         operator, process, x0 = spectral(observation), prior.process, step.estimate.x0
@@ -93,7 +99,7 @@ class DDNMPlusUpdate(Consistency):
         st <  a sigma_y / s   lambda = s st sqrt(1 - eta^2) / (a sigma_y)   noise eta st z
         s = 0                 -                                             noise eta st z + sqrt(1 - eta^2) st eps
 
-    x0 <- x0 - V Lambda V^T A^+ (A x0 - y), and x_s = a x0 + V noise.
+    x0 <- x0 - V Lambda V^T A^+ (A x0 - y), and x_s = a x0 + V noise; the transition's own k and nu are not used.
 
     Args:
         eta: fresh share of the noise.

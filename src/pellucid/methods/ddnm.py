@@ -31,8 +31,8 @@ def ddnm_plus(nfe: int = 100, eta: float = 0.85, travel_length: int = 1, travel_
 
     Reference: Wang, Yu and Zhang, Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model, ICLR 2023.
 
-    Equations: section 3.3 and appendix I in `DDNMPlusUpdate`; the rest as `ddnm`. On the same grid and start the step is
-    DDRM's at eta_b = 1, written differently.
+    Equations: section 3.3 and appendix I in `DDNMPlusUpdate`; the rest as `ddnm`. On the same grid and start the step
+    is DDRM's at eta_b = 1, written differently.
 
     Differences: the code's simplified, SVD-free version mixes up alpha and its square root and is not provided.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pellucid.consistency.proximal import Proximal
+from pellucid.errors import require_range
 from pellucid.grid import Uniform
 from pellucid.method import Method
 from pellucid.transition import Mixed
@@ -28,4 +29,5 @@ def diffpir(
         data_std: standard deviation of the data in the prior's units, or None.
         power: exponent of the grid, 2 is denser near the end.
     """
+    require_range("zeta", zeta, 0, 1)
     return Method(Uniform(nfe, power), Mixed(zeta**0.5), consistency=Proximal(lam, data_std), name="diffpir")

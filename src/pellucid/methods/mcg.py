@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pellucid.consistency.backprojection import Replacement
 from pellucid.consistency.guidance import ManifoldConstraint, PosteriorGuidance, Rule
 from pellucid.grid import Uniform
@@ -9,7 +11,7 @@ from pellucid.method import Method
 from pellucid.transition import DDPM
 
 
-def mcg(nfe: int = 1000, scale: float = 1.0, rule: Rule = "likelihood", level: str = "s") -> Method:
+def mcg(nfe: int = 1000, scale: float = 1.0, rule: Rule = "likelihood", level: Literal["s", "t"] = "s") -> Method:
     """MCG: DPS's gradient, then the measured part of the iterate is replaced by y noised. For noiseless measurements.
 
     Reference: Chung et al., Improving Diffusion Models for Inverse Problems using Manifold Constraints, NeurIPS 2022.

@@ -9,6 +9,7 @@ from math import ceil
 from pellucid.consistency.backprojection import BackProjection, QuietBackProjection
 from pellucid.consistency.base import Consistency
 from pellucid.consistency.when import During
+from pellucid.errors import CompatibilityError, require_range
 from pellucid.grid import Inclusive, Through
 from pellucid.method import Method
 from pellucid.prior.attention import AttentionInjection
@@ -72,6 +73,7 @@ def ssd_plus(
     """
     held: Consistency = QuietBackProjection()
     if t_stop is not None:
+        require_range("t_stop", t_stop, 0, t0)
         held = During(BackProjection(), last=int((t0 - t_stop) / t0 * (nfe - _inversion_points(nfe, n_inv))))
     return _shortcut("ssd+", held, nfe, t0, eta, ddim_eta, n_inv)
 
@@ -84,6 +86,8 @@ def _shortcut(
     name: str, consistency: Consistency, nfe: int, t0: float, eta: float, ddim_eta: float, n_inv: int | None
 ) -> Method:
     up = _inversion_points(nfe, n_inv)
+    if not 1 <= up < nfe:
+        raise CompatibilityError(f"{name} needs 3 calls or more, with points up and down: not {nfe}, {up} of them up")
     start = Ascend(PseudoInverse(), Inclusive(up), t0, eta)
     return Method(Inclusive(nfe - up), Mixed(ddim_eta), start=start, consistency=consistency, clip="keep", name=name)
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pellucid.consistency.proximal import noise_level
+from pellucid.errors import require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator, Operator
 from pellucid.operators.solve import conjugate_gradients
@@ -42,6 +43,11 @@ class PlugAndPlay(Start):
     sigma_first: float = 0.5
     floor: float = 0.01
     needs: ClassVar[type[Operator]] = LinearOperator
+
+    def __post_init__(self) -> None:
+        require_range("nfe", self.iterations, 1)
+        require_range("sigma_d", self.sigma_d, 0, above=True)
+        require_range("sigma_first", self.sigma_first, 0, above=True)
 
     def levels(self) -> Tensor:
         """sigma_d of every iteration."""
@@ -84,6 +90,12 @@ class TotalVariation(Start):
     rho: float = 3.0
     per_noise: float = 0.2
     needs: ClassVar[type[Operator]] = LinearOperator
+
+    def __post_init__(self) -> None:
+        require_range("iterations", self.iterations, 1)
+        require_range("rho", self.rho, 0, above=True)
+        if self.lam is not None:
+            require_range("lam", self.lam, 0, above=True)
 
     def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:
         operator = observation.operator

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from pellucid.errors import require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator, Operator
 from pellucid.prior.base import Prior, State
@@ -41,6 +42,7 @@ class Noised(Start):
     fraction: float = 0.2
 
     def __post_init__(self) -> None:
+        require_range("fraction", self.fraction, 0, 1, above=True)
         object.__setattr__(self, "needs", self.initial.needs)
 
     def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from pellucid.errors import require_range
 from pellucid.grid import Grid
 from pellucid.noise import Noise
 from pellucid.prior.base import Clip, Prior, State
@@ -39,6 +40,8 @@ class Ascend(Start):
     clip: Clip = "keep"
 
     def __post_init__(self) -> None:
+        require_range("t0", self.t0, 0, 1, above=True)
+        require_range("eta", self.eta, 0, 1)
         object.__setattr__(self, "needs", self.initial.needs)
 
     def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:

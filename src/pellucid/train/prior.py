@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from pellucid.errors import ConfigError
 from pellucid.nn.edm import EDMDenoiser
@@ -46,7 +46,9 @@ class PowerEMA:
 
 def lr_factor(step: int, config: PriorConfig) -> float:
     """Linear warm-up, then linear decay to zero at the last step."""
-    return min((step + 1) / config.warmup, max(0.0, (config.steps - step) / max(1, config.steps - config.warmup)), 1.0)
+    return min(
+        (step + 1) / max(1, config.warmup), max(0.0, (config.steps - step) / max(1, config.steps - config.warmup)), 1.0
+    )
 
 
 def draw_sigma(count: int, config: PriorConfig, rng: np.random.Generator) -> Tensor:
@@ -70,6 +72,17 @@ def training_batch(data: Photographs, config: PriorConfig, step: int, rank: int)
     return x0, sigma, torch.randn(x0.shape, generator=generator)
 
 
+class _Loss(nn.Module):
+    """The loss as a forward pass, which is what a distributed wrapper hooks into."""
+
+    def __init__(self, denoiser: EDMDenoiser) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+
+    def forward(self, x0: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
+        return self.denoiser.loss(x0, sigma, noise).mean()
+
+
 class PriorTrainer:
     """One run: `train()` goes from the last checkpoint in `config.out`, if there is one, to the last step."""
 
@@ -82,7 +95,7 @@ class PriorTrainer:
         self.data = Photographs(config.data)
         network = UNet(**config.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.raw = EDMDenoiser(network)
-        self.model = self.accelerator.prepare_model(self.raw)
+        self.model = self.accelerator.prepare_model(_Loss(self.raw))  # several processes average gradients in here
         self.optimiser = torch.optim.Adam(self.raw.parameters(), lr=config.lr, betas=(0.9, 0.99), fused=True)
         self.ema = PowerEMA(list(self.raw.parameters()), config.ema)
         self.step, self.seconds = 0, 0.0
@@ -98,7 +111,7 @@ class PriorTrainer:
             for group in self.optimiser.param_groups:
                 group["lr"] = config.lr * lr_factor(self.step, config)
             with self.accelerator.autocast():
-                loss = self.raw.loss(x0.contiguous(memory_format=torch.channels_last), sigma, noise).mean()
+                loss = self.model(x0.contiguous(memory_format=torch.channels_last), sigma, noise)
             self.accelerator.backward(loss)
             torch.nn.utils.clip_grad_norm_(self.raw.parameters(), config.clip)
             self.optimiser.step()

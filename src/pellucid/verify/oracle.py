@@ -133,7 +133,9 @@ class MixturePosterior:
 
 
 def posterior(prior: GaussianPrior | MixturePrior, problem: Problem) -> GaussianPosterior | MixturePosterior:
-    """The exact posterior of a problem with one measurement."""
+    """The exact posterior of a problem with one measurement. Raises `CompatibilityError` for Poisson noise."""
+    if torch.as_tensor(problem.gain).any():
+        raise CompatibilityError("with Poisson noise the posterior is not Gaussian, and not known exactly")
     observation = prior.codec.observe(problem)
     if isinstance(prior, MixturePrior):
         return MixturePosterior.of(prior, observation)

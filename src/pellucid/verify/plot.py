@@ -11,7 +11,7 @@ from pellucid.verify.report import Case, Verdict
 
 
 def plot(case: Case, image: Tensor, verdict: Verdict, path: Path) -> None:
-    """Saves a PNG: truth, A^+ y or A^T y, exact mean and std, the method's sample, mean and std.
+    """Saves a PNG: truth, an exact sample, exact mean and std, the method's sample, mean and std.
 
     Raises:
         ConfigError: matplotlib is not installed.

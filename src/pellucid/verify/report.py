@@ -29,7 +29,8 @@ class Verdict:
         bias: root mean square over pixels of (mean of samples - posterior mean) / posterior std. An exact sampler gets
             1 / sqrt(samples).
         spread: standard deviation of the samples / posterior std, root mean square over pixels. 1 is exact.
-        coverage_50, coverage_90: share of the samples' pixels inside the posterior's central intervals.
+        coverage_50, coverage_90: share of the samples' pixels inside the posterior's central intervals, which for a
+            mixture are those of the Gaussian of its mean and std.
         residual: root mean square of y - A x over the samples, in units of sigma (of 1 if sigma is 0).
         exact_residual: the same of exact samples.
         nfe, seconds: cost of one sample, and of all.
@@ -87,7 +88,7 @@ class Case:
     ) -> Case:
         """Draws a truth from the prior, measures it, and solves the problem exactly."""
         generator = torch.Generator().manual_seed(seed)
-        component = prior.components[0] if isinstance(prior, MixturePrior) else prior
+        component = _draw_component(prior, generator)
         z = torch.randn(1, *component.spectrum.shape, generator=generator, dtype=torch.float64)
         truth = prior.codec.decode(component.color(z))
         clean = operator(truth)
@@ -152,6 +153,12 @@ def verify(method: Method, operator: Operator, noise: float = 0.05, size: int = 
     """
     case = Case.make(GaussianPrior.natural(size), operator, noise)
     return case.judge(case.run(method), method.name, name)
+
+
+def _draw_component(prior: GaussianPrior | MixturePrior, generator: torch.Generator) -> GaussianPrior:
+    if isinstance(prior, GaussianPrior):
+        return prior
+    return prior.components[int(torch.multinomial(prior.log_weights.exp(), 1, generator=generator))]
 
 
 def psnr(x: Tensor, truth: Tensor) -> Tensor:
