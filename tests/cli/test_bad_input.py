@@ -101,6 +101,8 @@ OPTIONS: dict[str, tuple[int, str, tuple[str, ...]]] = {
     "method option in words": (CONFIG, "whole number", ("--noise", "0.1", "-m", "ssd", "--set", "n_inv=few")),
     "method option in parts": (CONFIG, "whole number", ("--noise", "0.1", "-m", "ssd", "--set", "n_inv=1.5")),
     "calls as an option": (CONFIG, "--nfe 5", ("--noise", "0.1", "-m", "ssd", "--set", "nfe=5")),
+    "method option out of range": (COMPATIBILITY, "t0", ("--noise", "0.1", "-m", "ssd", "--set", "t0=2")),
+    "too few calls": (COMPATIBILITY, "ssd needs 3 calls", ("--noise", "0.1", "-m", "ssd", "--nfe", "2")),
     "long name": (IMAGE, "too long", ("--noise", "0.1", "--nfe", "2", "-o", "x" * 250 + ".png")),
     "method without calls": (CONFIG, "no option 'nfe'", ("--noise", "0.1", "-m", "pinv", "--nfe", "3")),
     "prior name": (UNKNOWN, "no prior named", ("--noise", "0.1", "--prior", "phot")),
