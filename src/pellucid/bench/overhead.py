@@ -30,7 +30,7 @@ from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.problem import Problem
 
 METHODS = ("ddnm", "ssd", "ddrm", "dps")
-OPERATOR = "gaussian-blur:std=2"
+OPERATOR = "mask:random=0.7,seed=1"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ import typer
 
 from pellucid.cli.options import PriorName
 
+OPERATOR = "mask:random=0.7,seed=1"
+
 app = typer.Typer(help="Measure speed.", no_args_is_help=False)
 
 
@@ -21,6 +23,7 @@ def group() -> None:
 def overhead(
     size: Annotated[int, typer.Option(help="Side of the picture.")] = 256,
     nfe: Annotated[int, typer.Option(help="Network calls of every method.")] = 20,
+    operator: Annotated[str, typer.Option(help="What was measured; its own cost counts as overhead.")] = OPERATOR,
     prior: PriorName = "photo",
     repeats: Annotated[int, typer.Option(help="Turns of bare calls and method.")] = 5,
     out: Annotated[Path | None, typer.Option(help="A JSON file.")] = None,
@@ -28,4 +31,4 @@ def overhead(
     """Seconds of a method over the seconds of its bare network calls."""
     from pellucid.bench.overhead import run
 
-    run(size=size, nfe=nfe, prior=prior, repeats=repeats, out=out)
+    run(size=size, nfe=nfe, operator=operator, prior=prior, repeats=repeats, out=out)
