@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from pellucid.errors import ProblemError
+from pellucid.errors import OperatorError, ProblemError
+from pellucid.operators.adapter import LinearPhysics, Physics, as_operator
 from pellucid.operators.base import Operator, Spectral
 from pellucid.typing import expand
 
@@ -18,7 +19,7 @@ class Problem:
 
     Args:
         y: (b, *measurement_shape), in the units of pictures in [0, 1].
-        operator: A, on pictures in [0, 1].
+        operator: A, on pictures in [0, 1]; a linear `deepinv` physics is taken as well.
         noise_std: standard deviation of Gaussian n in [0, 1] units, one number or (b,).
         gain: Poisson noise adds variance gain * A(x), that is 1 / (photons at white); 0 for none, or (b,).
 
@@ -33,6 +34,9 @@ class Problem:
     gain: float | Tensor = 0.0
 
     def __post_init__(self) -> None:
+        given: object = self.operator
+        if not isinstance(given, Operator):
+            object.__setattr__(self, "operator", _adapted(given, self.y))
         self.operator.require(self.y, self.operator.measurement_shape, "measurement")
         if not torch.isfinite(self.y).all():
             raise ProblemError("the measurement holds NaN or infinite values; mend or mask them first")
@@ -58,6 +62,18 @@ class Problem:
         if not gain.any():
             return gaussian
         return gaussian + gain * torch.maximum(self.y, gain)
+
+
+def _adapted(physics: object, y: Tensor) -> Operator:
+    """A foreign forward model as an operator; its adjoint tells the picture's shape."""
+    if not isinstance(physics, Physics):
+        raise OperatorError(
+            f"{type(physics).__name__} is no operator: it has no method A(x), as deepinv's physics have"
+        )
+    if not isinstance(physics, LinearPhysics):
+        raise OperatorError("for a nonlinear physics say the picture's shape: as_operator(physics, image_shape)")
+    with torch.no_grad():
+        return as_operator(physics, tuple(physics.A_adjoint(y[:1]).shape[1:]))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pellucid.errors import OperatorError, ShapeError
 from pellucid.operators import Identity, LinearOperator, as_operator, dot_test, penrose, require
+from pellucid.problem import Problem
 from tests.operators.physics import Doubling, Halving, Squaring
 
 SHAPE = (3, 6, 8)
@@ -21,6 +22,15 @@ def test_a_linear_physics_is_a_linear_operator() -> None:
         torch.testing.assert_close(a(X), 2 * X[..., ::2])
         require(dot_test(a), 1e-12)
         require(penrose(a), 1e-10)
+
+
+def test_a_problem_takes_a_linear_physics_as_it_is() -> None:
+    problem = Problem(Doubling().A(X), Doubling(), 0.1)  # type: ignore[arg-type]
+    assert isinstance(problem.operator, LinearOperator) and problem.operator.image_shape == SHAPE
+    with pytest.raises(OperatorError, match="as_operator"):
+        Problem(Squaring().A(X), Squaring())  # type: ignore[arg-type]
+    with pytest.raises(OperatorError, match="no method A"):
+        Problem(X, "blur")  # type: ignore[arg-type]
 
 
 def test_a_nonlinear_physics_is_an_operator() -> None:
