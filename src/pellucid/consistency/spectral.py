@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
+from pellucid.consistency.proximal import noise_level
 from pellucid.errors import require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import Operator, Spectral
@@ -32,13 +33,8 @@ class Spectrum:
         operator = spectral(observation)
         kept = operator.kept(like)
         s = torch.where(kept, operator.singular_values(like), 0)
-        noise = observation.variance.flatten(1).mean(1).sqrt()  # one level an image; Poisson noise enters by its mean
-        return cls(
-            s,
-            operator.inverse_singular_values(like),
-            observation.spectrum,
-            noise.to(s).reshape(-1, *(1,) * (s.ndim - 1)),
-        )
+        noise = expand(noise_level(observation), s)
+        return cls(s, operator.inverse_singular_values(like), observation.spectrum, noise)
 
 
 def spectral(observation: Observation) -> Spectral:
@@ -77,7 +73,7 @@ class DDRMUpdate(Consistency):
         operator, process, x0 = spectral(observation), prior.process, step.estimate.x0
         m = Spectrum.of(observation, x0)
         ratio = process.sigma(step.s) / process.alpha(step.s)
-        sigma = ratio.to(m.s).reshape(-1, *(1,) * (m.s.ndim - 1))
+        sigma = expand(ratio, m.s)
         xbar, eps, z = (operator.to_spectrum(v) for v in (x0, step.estimate.eps, step.z))
         kept_noise = sigma * (1 - self.eta**2) ** 0.5
         blind = xbar + kept_noise * eps + self.eta * sigma * z
@@ -129,5 +125,4 @@ class DDNMPlusUpdate(Consistency):
         self, time: Tensor, observation: Observation, prior: Prior, like: Tensor
     ) -> tuple[Spectrum, Tensor, Tensor]:
         m = Spectrum.of(observation, like)
-        shape = (-1, *(1,) * (m.s.ndim - 1))
-        return m, prior.process.alpha(time).to(m.s).reshape(shape), prior.process.sigma(time).to(m.s).reshape(shape)
+        return m, expand(prior.process.alpha(time), m.s), expand(prior.process.sigma(time), m.s)

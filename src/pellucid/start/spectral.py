@@ -36,7 +36,7 @@ class SpectralNoise(Start):
         z = operator.to_spectrum(noise.normal(like, 0, "start"))
         m = Spectrum.of(observation, like)
         ratio = prior.process.ratio(top)
-        level = ratio.to(m.s).reshape(-1, *(1,) * (m.s.ndim - 1))
+        level = expand(ratio, m.s)
         spread = (level**2 - (m.noise * m.inverse) ** 2).clamp(min=0).sqrt()
         xbar = torch.where(m.s * level > m.noise, m.inverse * m.y + spread * z, level * z)
         scale = 1 / ratio if self.released else prior.process.alpha(top)
