@@ -10,8 +10,7 @@
     ├── UnknownNameError        no method, operator or prior of that name
     ├── CheckError              an operator's adjoint or inverse is not what it says (operators/check.py)
     ├── PriorError              a prior's files are missing or damaged
-    ├── ImageFileError          a picture cannot be read or written
-    └── Cancelled               a callback asked to stop
+    └── ImageFileError          a picture cannot be read or written
 
 `exit_code` is what the command line ends with.
 """
@@ -93,9 +92,3 @@ def require_range(name: str, value: float, low: float, high: float = float("inf"
     bounds = f"above {low:g}" if above else f"at least {low:g}"
     limit = f" and at most {high:g}" if high < float("inf") else ""
     raise CompatibilityError(f"{name} must be {bounds}{limit}, not {value}")
-
-
-class Cancelled(PellucidError):
-    """A callback asked to stop between two steps."""
-
-    exit_code = 130

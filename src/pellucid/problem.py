@@ -125,7 +125,7 @@ class Observation:
             self.y[index],
             self.operator.select(index),
             self.noise_std[index],
-            self.variance[index] if len(self.variance) == len(self.y) else self.variance,
+            self.variance[index],
             None if self.gain is None else self.gain[index],
             None if self.black is None else self.black[index],
         )

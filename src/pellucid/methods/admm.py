@@ -14,8 +14,8 @@ def pnp_admm(nfe: int = 30, sigma_d: float = 0.1, sigma_first: float = 0.5) -> M
     Reference: Venkatakrishnan, Bouman and Wohlberg, Plug-and-Play Priors, GlobalSIP 2013.
 
     The denoiser is the prior's E[x_0 | x_0 + sigma_d n], its level falling from `sigma_first` to `sigma_d` over the
-    first half. The papers that compare with it (Dirac, DPS, ReSample) run a blind DnCNN for 10 to 12 iterations with
-    a fixed penalty; a denoiser that knows its level needs no such tuning.
+    first half. Comparisons in the papers run a blind DnCNN for about a dozen iterations with a fixed penalty; a
+    denoiser that knows its level needs no such tuning.
 
     Args:
         nfe: iterations.

@@ -20,7 +20,7 @@ def ccdf(nfe: int = 100, fraction: float = 0.3, initial: Start | None = None) ->
     Equations: start of eq. (10) in `Noised`; projection of eq. (14) in `Replacement`.
 
     Limits: what is wrong in the estimate at scales that noise of time `fraction` does not drown stays wrong: holes
-    filled with grey lose 2 dB on the exact posterior even without noise. Noise in y itself ends up in the result.
+    filled with grey lose even without noise (`docs/verify.md`). Noise in y itself ends up in the result.
 
     Args:
         nfe: network calls.

@@ -19,8 +19,7 @@ def dmps(nfe: int = 1000, scale: float = 1.75, at: Literal["x_s", "x_t"] = "x_s"
 
     Limits: the likelihood takes x_0 given x_t to be x_t / alpha_t with independent errors, as if there were no prior,
     so a measured pixel pulls at itself alone. Where most pixels are missing, the others' noise decides the low
-    frequencies before the measured ones can: on the exact posterior 2 dB are lost at random 70 %, and a smaller scale
-        loses more.
+    frequencies before the measured ones can: see random 70 % in `docs/verify.md`.
 
     Differences: released operators truncate their kernels; ours are the stated ones.
 
