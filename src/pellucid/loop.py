@@ -89,7 +89,7 @@ def reconstruct(
                 batch.cut(account.live, step)
                 complete = False
                 break
-        image = prior.codec.decode(batch.output)
+        image = prior.codec.picture(batch.output, problem.operator.image_shape)
     seconds = time.perf_counter() - began
     return Result(
         image, account.nfe, account.vjp, account.operator_calls, seconds, batch.t, complete, steps if trace else None

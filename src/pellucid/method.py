@@ -73,6 +73,11 @@ class Method:
                     f"{self.name} needs {_rung(part.needs)}, and {type(problem.operator).__name__} is not one; "
                     f"dps takes any operator"
                 )
+            if not prior.codec.linear and issubclass(part.needs, LinearOperator):
+                raise NeedsCapability(
+                    f"{self.name} needs {_rung(part.needs)}, and behind an autoencoder none is linear; "
+                    f"with a latent prior use dps, which takes any operator"
+                )
         if self.transition.needs_learned_variance and not prior.learned_variance:
             raise CompatibilityError(f"{self.name}: the prior predicts no variance; use the transition DDPM() instead")
         if self.wrap is not None:
