@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pellucid.errors import ConfigError
+from pellucid.nn.biased_attention import biased_attention
 from pellucid.prior.diffusion import pad_to_multiple
 
 Upsampler = Literal["", "pixelshuffle", "pixelshuffledirect", "nearest+conv"]
@@ -80,7 +81,8 @@ class WindowAttention(nn.Module):
             # Windows join the heads, so that the mask is one for the whole batch.
             qkv = qkv.reshape(3, windows // len(mask), len(mask) * self.heads, size, width // self.heads)
             bias = (bias + mask[:, None].to(qkv.dtype)).flatten(0, 1)[None]
-        mixed = F.scaled_dot_product_attention(*qkv.unbind(0), attn_mask=bias)
+        q, k, v = qkv.unbind(0)
+        mixed = biased_attention(q, k, v, bias)
         mixed = mixed.reshape(windows, self.heads, size, -1).transpose(1, 2).reshape(windows, size, width)
         out: Tensor = self.proj(mixed)
         return out
