@@ -1,6 +1,7 @@
 """The kinds of foreign checkpoints: how each is recognised, renamed, rebuilt and used.
 
-A kind is one short file of this package that ends with `KINDS = (Kind(...),)`; nothing else has to know about it. It says
+A kind is one short file of this package that ends with `KINDS = (Kind(...),)`; nothing else has to know about it. It
+says
 
 1. `recognise`: from {key: shape} of the state dict alone, whether a file is of this kind;
 2. `plan`: from the file's description (no tensor has been read yet), which configuration the module has and which
@@ -31,7 +32,7 @@ from pellucid.errors import ConfigError, UnknownNameError
 Shapes = Mapping[str, tuple[int, ...]]
 Role = Literal["prior", "operator", "encoder", "autoencoder", "restorer", "embedding"]
 
-MODULES = "diffusion_pytorch_model"  # how diffusers calls its weights; own modules and transformers say "model"
+DIFFUSERS = "diffusion_pytorch_model"  # the stem of its weight files; own modules and transformers say "model"
 
 
 @dataclass(frozen=True)
