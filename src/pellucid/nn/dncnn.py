@@ -5,6 +5,7 @@ Reference: Zhang et al., Beyond a Gaussian Denoiser, IEEE Transactions on Image 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -34,7 +35,7 @@ class DnCNN(nn.Module):
         self.config: dict[str, Any] = {"channels": channels, "width": width, "depth": depth}
         sides = [channels, *[width] * (depth - 1), channels]
         layers: list[nn.Module] = []
-        for inputs, outputs in zip(sides[:-1], sides[1:], strict=True):
+        for inputs, outputs in pairwise(sides):
             layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)]
         self.model = nn.Sequential(*layers[:-1])
         for layer in self.model:
