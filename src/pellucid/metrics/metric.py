@@ -11,10 +11,8 @@ import torch
 from torch import Tensor
 
 from pellucid.metrics.errors import MetricError
-from pellucid.metrics.protocol import Protocol, require_pair
+from pellucid.metrics.protocol import PLAIN, Protocol, require_pair
 from pellucid.problem import Problem
-
-PLAIN = Protocol()
 
 
 class SetMetric(ABC):

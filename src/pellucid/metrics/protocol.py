@@ -71,6 +71,9 @@ class Protocol:
         return luma(x) if self.colour == "y" else x
 
 
+PLAIN = Protocol()
+
+
 def luma(x: Tensor) -> Tensor:
     """(b, 1 or 3, h, w) in [0, 1] -> Y of BT.601 in studio range, (b, 1, h, w) in [16, 235] / 255.
 
