@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from pellucid.train.prior import PriorTrainer
+    from pellucid.train.trainer import Trainer
 
-app = typer.Typer(help="Train networks.")
+app = typer.Typer(
+    help="Train networks; a killed run takes up its last checkpoint. Several processes: accelerate launch."
+)
+
+Config = Annotated[Path, typer.Argument(help="A TOML file; docs/training.md has every key.")]
+Until = Annotated[int | None, typer.Option(help="Stop after this step; the next run takes up from there.")]
+Init = Annotated[str | None, typer.Option(help="Begin from a shipped or imported network: its name or folder.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run, instead of the file's.")]
 
 
 @app.callback()
@@ -19,43 +27,86 @@ def group() -> None:
 
 
 @app.command("prior")
-def prior(
-    config: Annotated[Path, typer.Argument(help="A TOML file; its keys are the fields of PriorConfig.")],
-    until: Annotated[int | None, typer.Option(help="Stop after this step; the next run takes up from there.")] = None,
+def prior(config: Config, until: Until = None, init: Init = None, out: Out = None) -> None:
+    """A diffusion prior on pictures."""
+    _run("prior", config, until, init=init, out=out)
+
+
+@app.command("autoencoder")
+def autoencoder(config: Config, until: Until = None, init: Init = None, out: Out = None) -> None:
+    """A VQ or KL autoencoder, for latent diffusion."""
+    _run("autoencoder", config, until, init=init, out=out)
+
+
+@app.command("latent-prior")
+def latent_prior(config: Config, until: Until = None, init: Init = None, out: Out = None) -> None:
+    """A diffusion prior on an autoencoder's latents."""
+    _run("latent-prior", config, until, init=init, out=out)
+
+
+@app.command("denoiser")
+def denoiser(config: Config, until: Until = None, init: Init = None, out: Out = None) -> None:
+    """A blind residual denoiser, for plug-and-play methods."""
+    _run("denoiser", config, until, init=init, out=out)
+
+
+@app.command("supervised")
+def supervised(
+    config: Config,
+    operator: Annotated[
+        str | None, typer.Option(help='The degradation; a..b draws a number: "gaussian-blur:std=0.3..3".')
+    ] = None,
+    network: Annotated[str | None, typer.Option(help="swinir or unet.")] = None,
+    until: Until = None,
+    init: Init = None,
+    out: Out = None,
 ) -> None:
-    """Train a picture prior; takes up the last checkpoint if there is one."""
-    trainer = _trainer(config)
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("", total=trainer.config.steps)
-
-        def report(step: int, loss: float, rate: float) -> None:
-            progress.update(task, completed=step, description=f"loss {loss:.4f}, {rate:.0f} crops/s")
-
-        trainer.train(report, until)
-    print(f"step {trainer.step} of {trainer.config.steps}; checkpoint in {trainer.checkpoint}")
+    """A network from measurement to picture: SwinIR, or a UNet (after A^+ where y is no picture)."""
+    _run("supervised", config, until, init=init, out=out, operator=operator, kind=network)
 
 
 @app.command("ship")
-def ship(config: Annotated[Path, typer.Argument(help="The training's TOML file, with a [ship] table.")]) -> None:
-    """Export the last checkpoint as a shipped prior: float16 weights and a card with the quality measured."""
+def ship(
+    config: Config,
+    kind: Annotated[str, typer.Option(help="The kind of training: the word after `pellucid train`.")] = "prior",
+    to: Annotated[Path | None, typer.Option(help="A folder, instead of the one that [ship] names.")] = None,
+) -> None:
+    """Export the last checkpoint: float16 weights and a card with the quality measured."""
     from pellucid.train.export import ship as export
+    from pellucid.train.tasks.make import read_task
+    from pellucid.train.trainer import Trainer
 
-    trainer = _trainer(config)
-    print(f"{trainer.config.ship and trainer.config.ship.to}: {export(trainer, f'pellucid train prior {config}')}")
+    trainer = Trainer(read_task(kind, config))
+    measured = export(trainer, f"pellucid train {kind} {config}", to)
+    print(f"{to or (trainer.config.ship and trainer.config.ship.to)}: {measured}")
 
 
-def _trainer(config: Path) -> PriorTrainer:
+def _run(training: str, config: Path, until: int | None, **overrides: Any) -> None:
     from pellucid.errors import ConfigError
-    from pellucid.train.config import PriorConfig
-    from pellucid.train.prior import PriorTrainer
 
-    settings = PriorConfig.load(config)
-    try:
-        return PriorTrainer(settings)
-    except FileNotFoundError as error:
-        raise ConfigError(f"{config}: {error}") from error
+    if find_spec("accelerate") is None:
+        raise ConfigError("training needs the extra: pip install 'pellucid[train]'")
+    from pellucid.train.tasks.make import read_task
+    from pellucid.train.trainer import Trainer
+
+    _show(Trainer(read_task(training, config, **overrides)), until)
+
+
+def _show(trainer: Trainer, until: int | None) -> None:
+    """Trains behind a progress bar: loss, pictures per second, time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not trainer.accelerator.is_main_process) as progress:
+        task = progress.add_task("", total=trainer.config.steps)
+
+        def report(step: int, figures: dict[str, float], rate: float) -> None:
+            progress.update(task, completed=step, description=f"loss {figures['loss']:.4f}, {rate:.0f} pictures/s")
+            if not console.is_terminal and step % 200 == 0:
+                print(f"step {step}: loss {figures['loss']:.4f}, {rate:.0f} pictures/s", flush=True)
+
+        trainer.train(report, until)
+    if trainer.accelerator.is_main_process:
+        print(f"step {trainer.step} of {trainer.config.steps}; checkpoints in {trainer.checkpoints.folder}")

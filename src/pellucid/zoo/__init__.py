@@ -1,4 +1,7 @@
-"""The shipped priors: a folder each, holding `model.safetensors` (float16) and `card.json`. Nothing is unpickled."""
+"""The shipped networks: a folder each, holding `model.safetensors` (float16) and `card.json`. Nothing is unpickled.
+
+`photo` comes with the package; the others with the distribution `pellucid-zoo`, or lie in a checkout's `zoo/`.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,19 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from pellucid.errors import PriorError, UnknownNameError
 from pellucid.nn.edm import EDMDenoiser
-from pellucid.nn.unet import UNet
 from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.process import DiscreteVP
+
+if TYPE_CHECKING:
+    from pellucid.codec.autoencoder import AutoencoderCodec
 
 LARGEST_FILE = 64 * 2**20
 DEFAULT = "photo"
@@ -48,6 +54,11 @@ class Card:
         return str(self.data["name"])
 
     @property
+    def kind(self) -> str:
+        """What it is: prior, latent-prior, autoencoder, denoiser or estimator."""
+        return str(self.data.get("kind", "prior"))
+
+    @property
     def summary(self) -> str:
         """One line."""
         return str(self.data.get("summary", ""))
@@ -59,9 +70,11 @@ class Card:
 
 
 def folders() -> list[Path]:
-    """Where priors are looked for: $PELLUCID_ZOO, the installed package, a checkout's `zoo/`."""
+    """Where networks are looked for: $PELLUCID_ZOO, the package, the distribution `pellucid-zoo`, a checkout."""
     here = Path(__file__).resolve().parent
     places = [here, here.parents[2] / "zoo"]
+    if (more := find_spec("pellucid_zoo")) is not None and more.submodule_search_locations:
+        places[1:1] = [Path(place) for place in more.submodule_search_locations]
     if extra := os.environ.get("PELLUCID_ZOO"):
         places.insert(0, Path(extra))
     return [place for place in places if place.is_dir()]
@@ -95,53 +108,108 @@ def load(name: str | Path = DEFAULT, device: str = "cpu", precision: str = "auto
 
         return compiled(load(name, "cpu", "float32"), precision)  # type: ignore[arg-type]
     autocast = _autocast(precision, device)
-    known = {card.name: card.folder for card in available()}
-    folder = known.get(str(name), Path(name))
+    folder = find(name)
     if (folder / "card.json").is_file():
-        return _own(Card.read(folder), device, autocast)
+        card = Card.read(folder)
+        if "checkpoint" in card.data:
+            from pellucid.checkpoints.folder import load as load_imported
+
+            prior: DiffusionPrior = load_imported(folder, device, autocast, role="prior")
+            return prior
+        return _own(card, device, autocast)
     if any((folder / path).is_file() for path in ("config.json", "unet/config.json")):
         from pellucid.checkpoints.diffusers import load_folder
 
         return load_folder(folder, device, autocast)
-    if folder.is_dir():
-        raise PriorError(f"{folder} holds neither card.json nor a diffusers config.json")
-    raise UnknownNameError("prior", str(name), known)
+    raise PriorError(f"{folder} holds neither card.json nor a diffusers config.json")
+
+
+def find(name: str | Path) -> Path:
+    """The folder of a shipped network, or the folder itself. Raises `UnknownNameError` where there is neither."""
+    known = {card.name: card.folder for card in available()}
+    folder = known.get(str(name), Path(name))
+    if not folder.is_dir():
+        raise UnknownNameError("prior", str(name), known)
+    return folder
+
+
+def load_module(name: str | Path, kind: str, device: str = "cpu") -> tuple[torch.nn.Module, Card]:
+    """A shipped network of one kind, with its card.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+        PriorError: it is of another kind, or files are missing or damaged.
+    """
+    from pellucid.zoo.networks import build, placed
+
+    card = Card.read(find(name))
+    if card.kind != kind:
+        same = ", ".join(known.name for known in available() if known.kind == kind) or "none is installed"
+        raise PriorError(f"{card.name} is of the kind {card.kind!r}, not {kind!r}; of that kind: {same}")
+    return placed(build(card), device), card
+
+
+def load_autoencoder(name: str | Path, device: str = "cpu", precision: str = "float32") -> AutoencoderCodec:
+    """A shipped autoencoder by name, or any by its folder (ours, or a diffusers VQModel or AutoencoderKL), as a codec.
+
+    Raises:
+        UnknownNameError, PriorError: as `load_module`.
+    """
+    from pellucid.checkpoints.autoencoders import load_autoencoder as load_foreign
+    from pellucid.codec.autoencoder import AutoencoderCodec
+
+    folder, autocast = find(name), _autocast(precision, device)
+    if not (folder / "card.json").is_file() or "network" not in Card.read(folder).data:
+        return load_foreign(folder, device, autocast)
+    module, _ = load_module(folder, "autoencoder", device)
+    return AutoencoderCodec(module, autocast=autocast)
 
 
 def _own(card: Card, device: str, autocast: torch.dtype | None) -> DiffusionPrior:
-    network = UNet(**card.data["network"])
-    denoiser = EDMDenoiser(network, card.data["sigma_data"])
-    _read_weights(card, denoiser)
-    denoiser = denoiser.eval().requires_grad_(False).to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    from pellucid.zoo.networks import build, placed
+
+    if card.kind not in ("prior", "latent-prior"):
+        raise PriorError(f"{card.name} is of the kind {card.kind!r}, no prior; `pellucid list priors` shows which are")
+    denoiser = build(card)
+    assert isinstance(denoiser, EDMDenoiser)
+    network: Any = denoiser.network
+    latent = card.kind == "latent-prior"
+    codec = None
+    if latent:
+        near = card.folder.parent / str(card.data["codec"])
+        codec = load_autoencoder(
+            near if near.is_dir() else card.data["codec"], device, "bfloat16" if autocast else "float32"
+        )
     return DiffusionPrior(
-        denoiser,
-        DiscreteVP.linear(),
+        placed(denoiser, device),
+        DiscreteVP.scaled_linear() if latent else DiscreteVP.linear(),
         "denoiser",
+        codec=codec,
         multiple=network.multiple,
-        channels=card.data["network"].get("channels", 3),
+        channels=None if latent else card.data["network"].get("channels", 3),
         autocast=autocast,
     )
 
 
-def _read_weights(card: Card, module: torch.nn.Module) -> None:
+def read_weights(card: Card) -> dict[str, torch.Tensor]:
+    """The weights of a card's network, in float32. Raises `PriorError` where the file is missing or damaged."""
+    from safetensors import SafetensorError
     from safetensors.torch import load as read_safetensors
 
     path = card.folder / "model.safetensors"
     try:
         if path.stat().st_size > LARGEST_FILE:
-            raise PriorError(f"{path} is larger than {LARGEST_FILE >> 20} MiB, so it is no shipped prior")
+            raise PriorError(f"{path} is larger than {LARGEST_FILE >> 20} MiB, so it is no shipped network")
         content = path.read_bytes()
     except OSError as error:
         raise PriorError(f"cannot read {path}: {error}") from error
-    if (found := hashlib.sha256(content).hexdigest()) != card.data["sha256"]:
-        raise PriorError(
-            f"{path} is damaged: its sha256 is {found[:12]}..., the card says {card.data['sha256'][:12]}..."
-        )
-    weights = {key: value.float() for key, value in read_safetensors(content).items()}
+    promised = str(card.data.get("sha256", ""))
+    if (found := hashlib.sha256(content).hexdigest()) != promised:
+        raise PriorError(f"{path} is damaged: its sha256 is {found[:12]}..., the card says {promised[:12]}...")
     try:
-        module.load_state_dict(weights)
-    except RuntimeError as error:
-        raise PriorError(f"{path} does not fit the network of its card: {error}") from error
+        return {key: value.float() for key, value in read_safetensors(content).items()}
+    except SafetensorError as error:
+        raise PriorError(f"{path} is no safetensors file: {error}") from error
 
 
 def fast_dtype(device: str) -> torch.dtype | None:
@@ -175,4 +243,16 @@ def example() -> Path:
     raise PriorError("the example picture is not installed; reinstall pellucid")
 
 
-__all__ = ["DEFAULT", "Card", "available", "example", "fast_dtype", "folders", "load"]
+__all__ = [
+    "DEFAULT",
+    "Card",
+    "available",
+    "example",
+    "fast_dtype",
+    "find",
+    "folders",
+    "load",
+    "load_autoencoder",
+    "load_module",
+    "read_weights",
+]

@@ -1,0 +1,100 @@
+"""Random degradations for supervised training: an operator's text in which a..b stands for a number drawn per crop."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pellucid.errors import ConfigError
+from pellucid.operators.base import LinearOperator, Operator
+from pellucid.operators.text import parse
+from pellucid.typing import Shape
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
+
+
+class Degradation:
+    """A family of operators and noise levels.
+
+    Args:
+        text: "gaussian-blur:std=0.3..3": a range between whole numbers draws whole numbers, ends included.
+        noise: range of the noise's standard deviation, in [0, 1] units.
+
+    Raises:
+        OperatorError: the text is no operator.
+        ConfigError: a range whose end lies below its start.
+    """
+
+    def __init__(self, text: str, noise: tuple[float, float] = (0.0, 0.0)) -> None:
+        self.text, self.noise = text, noise
+        for low, high in _RANGE.findall(text):
+            if float(low) > float(high):
+                raise ConfigError(f"the range {low}..{high} in {text!r} ends below its start")
+        if noise[0] < 0 or noise[1] < noise[0]:
+            raise ConfigError(f"noise must be a range of levels that are not negative, not {list(noise)}")
+        parse(self.drawn(np.random.default_rng(0)))
+
+    @property
+    def random(self) -> bool:
+        """Whether every crop has an operator of its own."""
+        return _RANGE.search(self.text) is not None
+
+    def drawn(self, rng: np.random.Generator) -> str:
+        """The text of one operator of the family."""
+
+        def number(match: re.Match[str]) -> str:
+            low, high = match.groups()
+            whole = all(re.fullmatch(r"[-+]?\d+", word) for word in (low, high))
+            return (
+                str(rng.integers(int(low), int(high) + 1)) if whole else f"{rng.uniform(float(low), float(high)):.6g}"
+            )
+
+        return _RANGE.sub(number, self.text)
+
+    def operator(self, image_shape: Shape, rng: np.random.Generator) -> Operator:
+        """One operator of the family."""
+        return parse(self.drawn(rng)).build(image_shape)
+
+    def measure(self, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """(y, input of a network) for pictures x (b, c, h, w) in [0, 1]; see `network_input`."""
+        shape = tuple(x.shape[1:])
+        parts = x.split(1) if self.random else (x,)
+        pairs = []
+        for part in parts:
+            operator = self.operator(shape, rng)
+            y = operator(part)
+            level = torch.from_numpy(rng.uniform(*self.noise, len(part))).float()
+            noise = torch.from_numpy(rng.standard_normal(tuple(y.shape), dtype=np.float32))
+            y = y + level.reshape(-1, *[1] * (y.ndim - 1)) * noise
+            pairs.append((y, network_input(y, operator)))
+        return torch.cat([y for y, _ in pairs]), torch.cat([v for _, v in pairs])
+
+
+def network_input(y: Tensor, operator: Operator) -> Tensor:
+    """What a supervised network is shown: y or A^+ y.
+
+    A measurement that is a picture, smaller by a whole factor at most, is shown as it is; any other as A^+ y (Jin et
+    al., IEEE TIP 2017: filtered back-projection before a UNet).
+
+    Raises:
+        ConfigError: y is no picture, and A is not linear.
+    """
+    c, h, w = operator.image_shape
+    shape = tuple(operator.measurement_shape)
+    if len(shape) == 3 and shape[0] == c and h % shape[1] == 0 and shape[1] * w == shape[2] * h:
+        return y
+    if isinstance(operator, LinearOperator):
+        return operator.pinv(y)
+    raise ConfigError(f"a measurement of shape {shape} is no picture, and a nonlinear operator has no pseudo-inverse")
+
+
+def upscaling(operator: Operator) -> int:
+    """How many times finer the picture is than what the network is shown."""
+    c, h, w = operator.image_shape
+    shape = tuple(operator.measurement_shape)
+    picture = len(shape) == 3 and shape[0] == c and h % shape[1] == 0 and shape[1] * w == shape[2] * h
+    return h // shape[1] if picture else 1

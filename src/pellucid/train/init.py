@@ -1,0 +1,101 @@
+"""Where training begins: the weights of a shipped or imported network instead of random ones."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.errors import ConfigError
+from pellucid.train.config import PriorConfig, RunConfig
+
+# Layers that see or make picture channels: there a grey network and a colour one can be turned into each other.
+INPUTS = ("stem.weight", "conv_in.weight")
+OUTPUTS = ("head.weight", "head.bias", "conv_out.weight", "conv_out.bias")
+
+
+def with_network(config: RunConfig) -> RunConfig:
+    """The configuration with the network of its `init`, where it names no network of its own.
+
+    Raises:
+        UnknownNameError, PriorError: there is no such prior, or it cannot be read.
+    """
+    if config.init is None or config.network:
+        return config
+    words, schedule = _words(config.init)
+    config = dataclasses.replace(config, network=words)
+    if schedule and isinstance(config, PriorConfig) and not config.schedule:
+        config = dataclasses.replace(config, schedule=schedule)
+    return config
+
+
+def initialise(model: nn.Module, source: str) -> None:
+    """Copies the weights of a shipped or imported network into a model of the same shape.
+
+    Where only the number of picture channels differs, a colour network's first layer is summed over the channels and
+    its last one averaged for grey, and spread evenly the other way round.
+
+    Raises:
+        ConfigError: the networks differ; the first layers that do are named.
+    """
+    given, own = _weights(source), model.state_dict()
+    adapted = {name: _fitted(name, value, own[name]) for name, value in given.items() if name in own}
+    wrong = [name for name in own if name not in adapted or adapted[name].shape != own[name].shape]
+    unknown = [name for name in given if name not in own]
+    if wrong or unknown:
+        kinds = (("missing or of another shape", wrong), ("unknown", unknown))
+        said = "; ".join(f"{kind}: {', '.join(names[:3])}" for kind, names in kinds if names)
+        raise ConfigError(f"{source} is another network than this training's [network] ({said})")
+    model.load_state_dict(adapted)
+
+
+def _fitted(name: str, value: Tensor, like: Tensor) -> Tensor:
+    """`value` with the picture channels of `like`; unchanged where that is not what differs."""
+    dim = 1 if name.endswith(INPUTS) else 0 if name.endswith(OUTPUTS) else None
+    if dim is None or value.shape == like.shape or value.ndim != like.ndim:
+        return value
+    here, there = value.shape[dim], like.shape[dim]
+    rest = [k for k in range(value.ndim) if k != dim]
+    if any(value.shape[k] != like.shape[k] for k in rest) or max(here, there) % min(here, there):
+        return value
+    ratio = max(here, there) // min(here, there)
+    # pixel-unshuffle puts the offsets of one colour channel side by side, so channels are the outer index.
+    if here > there:
+        folded = value.unflatten(dim, (ratio, there))
+        return folded.sum(dim) if dim == 1 else folded.mean(dim)
+    spread = torch.cat([value] * ratio, dim)
+    return spread / ratio if dim == 1 else spread
+
+
+def _words(source: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The [network] and [schedule] that a source stands for."""
+    from pellucid.zoo import find
+
+    folder = find(source)
+    if (card := folder / "card.json").is_file():
+        from pellucid.zoo import Card
+
+        data = Card.read(folder).data
+        if "network" in data:
+            return {k: v for k, v in data["network"].items() if k not in ("channels", "scale")}, {}
+        raise ConfigError(f"{card} names no network to begin with")
+    from pellucid.zoo import load
+
+    model: Any = load(folder, precision="float32").network
+    model = model.model
+    keep = {k: v for k, v in dict(model.config).items() if not k.startswith("_")}
+    from pellucid.checkpoints.diffusers import scheduler_config
+
+    return {"class": "UNet2DModel", **keep}, dict(scheduler_config(folder))
+
+
+def _weights(source: str) -> dict[str, Tensor]:
+    from pellucid.zoo import Card, find, load, read_weights
+
+    folder = find(source)
+    if (folder / "card.json").is_file() and (folder / "model.safetensors").is_file():
+        return read_weights(Card.read(folder))
+    network: Any = load(folder, precision="float32").network
+    return dict(network.model.state_dict())
