@@ -92,8 +92,8 @@ def read_part(
 def card_of(folder: Path) -> dict[str, Any]:
     """The card of an imported folder. Raises `PriorError`."""
     card = read_json(folder / "card.json")
-    if not isinstance(card.get("kind"), str):
-        raise PriorError(f"{folder / 'card.json'} is of no imported checkpoint: it names no kind")
+    if not isinstance(card.get("checkpoint"), str):
+        raise PriorError(f"{folder / 'card.json'} is of no imported checkpoint: it names none")
     return card
 
 
@@ -110,7 +110,7 @@ def load(folder: Path, device: str = "cpu", autocast: torch.dtype | None = None,
         PriorError: it is something else, or its files are missing or damaged.
     """
     card = card_of(folder)
-    kind: Kind = get(card["kind"])
+    kind: Kind = get(card["checkpoint"])
     if role is not None and kind.role != role:
         article = "an" if role[0] in "aeo" else "a"
         raise PriorError(f"{folder} holds {kind.summary}: its role is {kind.role}, not that of {article} {role}")
