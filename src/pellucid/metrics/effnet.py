@@ -207,7 +207,7 @@ class EffnetFrechet(Frechet):
         if count <= self.dimension:
             raise MetricError(
                 f"effnet_frechet has {count} crops for a covariance of {self.dimension} x {self.dimension}, and needs "
-                f"more than {self.dimension}: {self.dimension // self.grid**2 + 1} pictures, at {self.grid**2} crops each"
+                f"more: at least {self.dimension // self.grid**2 + 1} pictures, at {self.grid**2} crops each"
             )
 
 

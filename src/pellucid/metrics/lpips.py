@@ -1,6 +1,7 @@
 """LPIPS: Zhang, Isola, Efros, Shechtman, Wang, CVPR 2018, version 0.1 of its weights.
 
-The trunks are ImageNet classifiers that torchvision publishes, built here to the names in its files. The heads, a few kilobytes, are those that torchmetrics ships.
+The trunks are ImageNet classifiers that torchvision publishes, built here to the names in its files. The
+heads, a few kilobytes, are those that torchmetrics ships.
 """
 
 from __future__ import annotations
