@@ -22,7 +22,9 @@ def test_help_says_that_priors_invent(pellucid_: Command) -> None:
         assert ran.code == 0 and "prior invents detail" in flat and "diagnosis" in flat and "evidence" in flat
 
 
-@pytest.mark.parametrize("command", ["degrade", "demo", "verify", "list", "priors", "train", "bench", "train prior"])
+@pytest.mark.parametrize(
+    "command", ["degrade", "demo", "verify", "list", "priors", "train", "bench", "overhead", "train prior"]
+)
 def test_every_command_has_help(pellucid_: Command, command: str) -> None:
     ran = pellucid_(*command.split(), "--help")
     assert ran.code == 0 and "Usage" in ran.out
@@ -75,10 +77,10 @@ def test_verify_is_wired(pellucid_: Command, tmp_path: Path, monkeypatch: pytest
     assert seen["options"] == {"eta": 0.5} and seen["as_json_text"] is True and seen["everything"] is False
 
 
-def test_bench_is_wired(pellucid_: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_overhead_is_wired(pellucid_: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     import pellucid.bench.overhead
 
     seen: dict[str, object] = {}
     monkeypatch.setattr(pellucid.bench.overhead, "run", lambda **options: seen.update(options))
-    assert pellucid_("bench", "overhead", "--size", "64", "--repeats", "1").code == 0
+    assert pellucid_("overhead", "--size", "64", "--repeats", "1").code == 0
     assert seen["size"] == 64 and seen["repeats"] == 1

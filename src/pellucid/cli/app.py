@@ -6,10 +6,12 @@ from typing import Annotated
 
 import typer
 
-from pellucid.cli import bench, lists, priors, train
+from pellucid.cli import lists, priors, train
+from pellucid.cli.bench import bench, overhead
 from pellucid.cli.console import NOTICE
 from pellucid.cli.degrade import degrade
 from pellucid.cli.demo import demo
+from pellucid.cli.importing import import_
 from pellucid.cli.restore import restore
 from pellucid.cli.verify import verify
 
@@ -35,7 +37,9 @@ app.command("restore")(restore)
 app.command("degrade")(degrade)
 app.command("demo")(demo)
 app.command("verify")(verify)
+app.command("import")(import_)
 app.add_typer(lists.app, name="list")
 app.add_typer(priors.app, name="priors")
 app.add_typer(train.app, name="train")
-app.add_typer(bench.app, name="bench")
+app.command("bench")(bench)
+app.command("overhead")(overhead)

@@ -83,7 +83,7 @@ def understand(request: Request) -> Setup:
     preset = None if request.method == "auto" else methods.get(request.method)
     options = method_options(request.settings)
     if preset is not None:
-        _check_types(preset, options)
+        check_types(preset, options)
         preset.build(request.nfe, **options)
     shape, device = _shape(request.shape), _device(request.device)
     return Setup(request, spec, preset, options, shape, device, load(request.prior, device, request.precision))
@@ -121,7 +121,8 @@ def _value(text: str) -> Any:
     return text
 
 
-def _check_types(preset: Preset, options: dict[str, Any]) -> None:
+def check_types(preset: Preset, options: dict[str, Any]) -> None:
+    """Raises `ConfigError` where an option is of another kind than its default."""
     for name, value in options.items():
         if name not in preset.options:  # said by the preset itself
             continue

@@ -1,0 +1,186 @@
+"""One job: measure, reconstruct, score. A method that fails gives rows that say so."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pellucid.bench import priors, scores
+from pellucid.bench.data import Image, stacked
+from pellucid.bench.jobs import Job
+from pellucid.bench.measuring import number
+from pellucid.bench.memory import watched
+from pellucid.bench.pictures import keep
+from pellucid.bench.plan import Plan
+from pellucid.bench.trajectory import Recorder
+from pellucid.loop import Result, reconstruct
+from pellucid.metrics import METRICS
+from pellucid.operators import Operator, parse
+from pellucid.problem import Problem
+
+Rows = dict[str, list[dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is the same for all jobs.
+
+    Attributes:
+        plan: the experiment.
+        device, precision: of the network.
+        fingerprints: of the priors, by name.
+        pictures: a folder for the pictures to be kept.
+        stamp: columns of every row: version, commit.
+    """
+
+    plan: Plan
+    device: str
+    precision: str
+    fingerprints: Mapping[str, str]
+    pictures: Path
+    stamp: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def execute(job: Job, setting: Setting) -> Rows:
+    """The tables of a job: one row a picture, and its steps and features if they were asked for."""
+    tables: Rows = {"rows": [], "steps": [], "features": []}
+    for part in _alike(job):
+        for table, rows in _guarded(part, setting).items():
+            tables[table] += rows
+    return tables
+
+
+def _alike(job: Job) -> list[Job]:
+    """The job in pieces whose pictures share their shape and their operators."""
+    groups: dict[Any, set[str]] = {}
+    for image, key in zip(job.images, job.keys, strict=True):
+        groups.setdefault((image.shape, job.level.operators(image.name)), set()).add(key)
+    return [job.only(keys) for keys in groups.values()]
+
+
+def _guarded(job: Job, setting: Setting) -> Rows:
+    """What fails in a batch is tried picture by picture: one that fails keeps no other from its result."""
+    try:
+        return _reconstructed(job, setting)
+    except Exception as error:  # whatever it is belongs into the table, and the others go on
+        if len(job.images) > 1:
+            parts = [_guarded(job.only({key}), setting) for key in job.keys]
+            return {table: [row for part in parts for row in part[table]] for table in parts[0]}
+        text = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+        row = _named(job, 0, setting) | {"status": "error", "error": text}
+        return {"rows": [row], "steps": [], "features": []}
+
+
+def _reconstructed(job: Job, setting: Setting) -> Rows:
+    plan, level, device = setting.plan, job.level, setting.device
+    names = [image.name for image in job.images]
+    truth = stacked(plan.data, list(job.images))
+    true, told = _operators(job, truth)
+    y = level.measure(truth, true, names)
+    problem = Problem(y.to(device), told, torch.tensor([level.told(name) for name in names], dtype=torch.float64))
+    prior = priors.loaded(job.prior, device, setting.precision)
+    method = job.run.build(told)
+    seeds = [number("method", job.seed, name) for name in names]
+    recorder = Recorder(plan.trajectory, plan.protocol, prior, truth, y, true) if plan.trajectory else None
+    with watched(device) as peak:
+        result = reconstruct(problem, prior, method, seeds=seeds, callback=recorder)
+    seconds = result.seconds - (recorder.seconds if recorder else 0)
+    image = result.image.cpu()
+    if not torch.isfinite(image).all():
+        raise ArithmeticError("the result is not finite")
+    tables: Rows = {"rows": [], "steps": [], "features": []}
+    columns = _columns(job, setting, image, truth, y, true)
+    for i in range(len(names)):
+        cost = _cost(result, i) | {
+            "memory_mib": peak.added,
+            "memory_total_mib": peak.total,
+            "seconds": seconds / len(y),
+        }
+        values = {name: float(value[i]) for name, value in columns.items()}
+        tables["rows"].append(_named(job, i, setting) | {"status": "ok", "error": None} | cost | values)
+    if recorder:
+        tables["steps"] = [{"key": job.keys[i], **row} for i, row in recorder.rows]
+    if plan.features:
+        tables["features"] = _features(job, setting, image, truth)
+    if plan.save:
+        keep(setting.pictures, job, image, truth, y)
+    return tables
+
+
+def _operators(job: Job, truth: Tensor) -> tuple[Operator, Operator]:
+    true_text, told_text = job.level.operators(job.images[0].name)
+    true = parse(true_text).build(tuple(truth.shape[1:]))
+    return true, true if told_text == true_text else parse(told_text).build(tuple(truth.shape[1:]))
+
+
+def _columns(job: Job, setting: Setting, image: Tensor, truth: Tensor, y: Tensor, true: Operator) -> dict[str, Tensor]:
+    """Metrics, (b,) each. The residual is that of the true operator and of the measurement as the method got it."""
+    exact = Problem(y, true, torch.tensor([job.level.std(i.name) for i in job.images], dtype=torch.float64))
+    columns = {"residual": METRICS["residual_rms"](image, problem=exact)}
+    if bool((exact.std > 0).all()):
+        columns["residual_sigma"] = METRICS["residual"](image, problem=exact)
+    for metric in scores.per_image(setting.plan.metrics):
+        columns[metric.name] = metric(image, truth if metric.needs_truth else None, protocol=setting.plan.protocol)
+    return columns
+
+
+def _named(job: Job, i: int, setting: Setting) -> dict[str, Any]:
+    """The columns that say what a row is of."""
+    image, level, run = job.images[i], job.level, job.run
+    true, told = level.operators(image.name)
+    return {
+        "key": job.keys[i],
+        "image": image.name,
+        "image_sha256": image.sha256,
+        "height": image.shape[-2],
+        "width": image.shape[-1],
+        "task": level.task.name,
+        "operator": true,
+        "operator_told": told,
+        "noise": str(level.noise),
+        "noise_std": level.std(image.name),
+        "noise_told": level.told(image.name),
+        "jpeg": level.task.jpeg,
+        "label": run.label,
+        "family": run.family,
+        "method": run.name,
+        "options": json.dumps(run.options(parse(told).build(image.shape)), sort_keys=True, default=str),
+        "nfe_asked": run.nfe,
+        "prior": job.prior,
+        "prior_sha256": setting.fingerprints[job.prior],
+        "precision": setting.precision,
+        "device": setting.device,
+        "seed": job.seed,
+        "batch": len(job.images),
+        "finished": time.time(),
+        **setting.stamp,
+    }
+
+
+def _cost(result: Result, i: int) -> dict[str, Any]:
+    return {"nfe": int(result.nfe[i]), "vjp": int(result.vjp[i]), "operator_calls": result.operator_calls}
+
+
+def _features(job: Job, setting: Setting, image: Tensor, truth: Tensor) -> list[dict[str, Any]]:
+    """Pooled features of the results and of the truths."""
+    rows = []
+    for metric in scores.of_sets(setting.plan.metrics):
+        for pictures, keys in ((image, job.keys), (truth, [truth_key(i) for i in job.images])):
+            found = scores.features(metric, setting.plan.protocol, pictures)
+            rows += [
+                {"key": key, "metric": metric.name, "crops": len(f), "values": f.float().flatten().tolist()}
+                for key, f in zip(keys, found, strict=True)
+            ]
+    return rows
+
+
+def truth_key(image: Image) -> str:
+    """Where a true picture's features are."""
+    return f"truth-{image.sha256[:24]}"

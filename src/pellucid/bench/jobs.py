@@ -1,0 +1,140 @@
+"""The work of an experiment in pieces that do not change with the number of workers: a method on a few pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pellucid import methods
+from pellucid.bench.data import Image
+from pellucid.bench.measuring import Level
+from pellucid.bench.plan import Data, MethodPlan, Plan
+from pellucid.method import Method
+from pellucid.methods import Preset
+from pellucid.operators import Operator
+
+
+@dataclass(frozen=True)
+class Run:
+    """A method with its settings on one task.
+
+    Attributes:
+        label: for the tables.
+        family: what runs that differ in nfe alone have in common.
+        name: of the method.
+        nfe: network calls asked for; None for a method that has no such number.
+        given: options of the plan.
+    """
+
+    label: str
+    family: str
+    name: str
+    nfe: int | None
+    given: tuple[tuple[str, Any], ...]
+
+    @property
+    def preset(self) -> Preset:
+        """The method by name. Raises `UnknownNameError`."""
+        return methods.get(self.name)
+
+    def build(self, operator: Operator) -> Method:
+        """The method for an operator. Raises `ConfigError` or `CompatibilityError`."""
+        return self.preset.build(self.nfe if "nfe" in self.preset.options else None, operator, **dict(self.given))
+
+    def options(self, operator: Operator) -> dict[str, Any]:
+        """All options, defaults included, that the method runs with."""
+        resolved = dict(self.preset.options)
+        for kind, defaults in self.preset.by_operator.items():
+            resolved |= defaults if isinstance(operator, kind) else {}
+        return {**resolved, **dict(self.given), **({"nfe": self.nfe} if "nfe" in resolved else {})}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One method on a few pictures: what a worker gets.
+
+    Attributes:
+        prior: its name.
+        level: the task at one noise level.
+        run: the method.
+        seed: of the method.
+        images: the pictures.
+        keys: of their rows.
+    """
+
+    prior: str
+    level: Level
+    run: Run
+    seed: int
+    images: tuple[Image, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the file of its rows: the same for the same rows."""
+        return hashlib.sha256("".join(self.keys).encode()).hexdigest()[:20]
+
+    def only(self, keys: set[str]) -> Job:
+        """The part of it that has these keys."""
+        kept = [(i, k) for i, k in zip(self.images, self.keys, strict=True) if k in keys]
+        return Job(self.prior, self.level, self.run, self.seed, tuple(i for i, _ in kept), tuple(k for _, k in kept))
+
+
+def runs(plan: Plan, task: str) -> Iterator[Run]:
+    """The methods with their settings on the task of that name."""
+    for method in plan.method:
+        if not method.tasks or task in method.tasks:
+            yield from _variants(method, task)
+
+
+def _variants(method: MethodPlan, task: str) -> Iterator[Run]:
+    preset = methods.get(method.name)
+    options = {**method.options, **method.by_task.get(task, {})}
+    for asked in method.nfe:
+        nfe = asked or preset.default_nfe
+        several = len(method.nfe) > 1
+        base = method.label or method.name
+        label = f"{base}-{nfe}" if nfe is not None and (several or method.label is None) else base
+        family = base if several or method.label is None else base.removesuffix(f"-{nfe}")
+        yield Run(label, family, method.name, nfe, tuple(sorted(options.items())))
+
+
+def levels(plan: Plan) -> Iterator[Level]:
+    """Every task at every of its noise levels."""
+    for task in plan.task:
+        for noise in task.levels:
+            yield Level(task, noise, plan.data.seed)
+
+
+def jobs(
+    plan: Plan, images: Sequence[Image], priors: Mapping[str, str], precision: str, options: Mapping[Any, Any]
+) -> Iterator[Job]:
+    """All work, always in the same pieces and order.
+
+    Args:
+        plan: the experiment.
+        images: its pictures.
+        priors: their fingerprints, by name.
+        precision: of the network.
+        options: (run, level) -> all options that the method runs with there.
+    """
+    for prior, fingerprint in priors.items():
+        for level in levels(plan):
+            for run in runs(plan, level.task.name):
+                for seed in plan.seeds:
+                    context = [run.name, options[run, level], run.nfe, fingerprint, precision, seed]
+                    for first in range(0, len(images), plan.batch):
+                        part = tuple(images[first : first + plan.batch])
+                        keys = tuple(key(plan.data, level, image, context) for image in part)
+                        yield Job(prior, level, run, seed, part, keys)
+
+
+def key(data: Data, level: Level, image: Image, context: Sequence[Any]) -> str:
+    """What makes a row the row it is: 32 hexadecimal digits of everything that its result depends on."""
+    picture = [image.sha256, data.size, data.crop if data.size else "none", data.colour, image.name, level.seed]
+    measured = [*level.operators(image.name), level.std(image.name), level.told(image.name), level.task.jpeg]
+    text = json.dumps([picture, measured, *context], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
