@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from pellucid.loop import Result, reconstruct
 from pellucid.method import Method
+from pellucid.metrics.pixels import psnr as psnr_of_pairs
 from pellucid.operators.base import Operator
 from pellucid.prior.gaussian import GaussianPrior, MixturePrior
 from pellucid.problem import Problem
@@ -162,8 +164,8 @@ def _draw_component(prior: GaussianPrior | MixturePrior, generator: torch.Genera
 
 
 def psnr(x: Tensor, truth: Tensor) -> Tensor:
-    """10 log10(1 / mean squared error) of every image, for the range [0, 1], nothing clipped, (b,)."""
-    return -10 * torch.log10((x - truth).square().flatten(1).mean(1))
+    """PSNR in dB of every image against its truth, or the one truth; nothing clipped, as the exact posterior, (b,)."""
+    return psnr_of_pairs(x, truth.expand_as(x), clip=False, at_most=math.inf)
 
 
 def _scale(prior: GaussianPrior | MixturePrior) -> float:
