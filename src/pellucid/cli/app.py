@@ -12,6 +12,7 @@ from pellucid.cli.console import NOTICE
 from pellucid.cli.degrade import degrade
 from pellucid.cli.demo import demo
 from pellucid.cli.importing import import_
+from pellucid.cli.measure import compare
 from pellucid.cli.restore import restore
 from pellucid.cli.verify import verify
 
@@ -37,6 +38,7 @@ app.command("restore")(restore)
 app.command("degrade")(degrade)
 app.command("demo")(demo)
 app.command("verify")(verify)
+app.command("compare")(compare)
 app.command("import")(import_)
 app.add_typer(lists.app, name="list")
 app.add_typer(priors.app, name="priors")
