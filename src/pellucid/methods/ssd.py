@@ -24,6 +24,7 @@ def ssd(
     eta: float = 0.4,
     ddim_eta: float = 0.8,
     n_inv: int | None = None,
+    project: bool = True,
     attention: bool = False,
 ) -> Method:
     """SSD: carry A^+ y up by distortion-adaptive inversion, come down with back-projection. For noiseless measurements.
@@ -42,10 +43,13 @@ def ssd(
         eta: share of fresh noise on the way up: 0 is DDIM inversion, 1 the forward process.
         ddim_eta: share of fresh noise on the way down.
         n_inv: points on the way up; 15 % of nfe, rounded up, if not given.
+        project: False leaves back-projection out, for the paper's ablation: what comes out is the inversion's alone,
+            DDIM's at eta = 0, DDPM's at eta = 1.
         attention: inject the attention maps of the upper half of the way up into the way down, as the first version of
             the paper did; needs a network with attention.
     """
-    method = _shortcut("ssd", BackProjection(), nfe, t0, eta, ddim_eta, n_inv)
+    held = BackProjection() if project else Consistency()
+    method = _shortcut("ssd", held, nfe, t0, eta, ddim_eta, n_inv)
     return _with_attention(method) if attention else method
 
 
