@@ -29,6 +29,8 @@ def test_examples_are_read_printed_and_built(name: str, tmp_path: Path) -> None:
     if name == "kernel-blur":
         np.save(tmp_path / "kernel.npy", np.ones((3, 5)))
         spec = parse(f"kernel-blur:file={tmp_path}/kernel.npy")
+    if name == "bkse":
+        return  # its network is large and made by an import: see tests/nn/test_kernelwizard.py
     operator = spec.build(SHAPE)
     assert operator(torch.rand(2, *SHAPE)).shape == (2, *operator.measurement_shape)
 

@@ -27,7 +27,8 @@ def configuration(shapes: Shapes, image_range: float | None = None) -> dict[str,
     """SwinIR's arguments from the shapes of its weights.
 
     Shapes do not tell the range that pictures are multiplied by: 255 where windows have 7 pixels a side and the size
-    stays, which is so in the published JPEG networks only; else 1.
+    stays, which is so in the published JPEG networks only; else 1. Windows are shifted unless the file has the buffers
+    of its attention but no mask for shifted windows.
 
     Raises:
         KeyError: a weight that every SwinIR has is missing.
@@ -50,6 +51,8 @@ def configuration(shapes: Shapes, image_range: float | None = None) -> dict[str,
         "upsampler": upsampler,
         "connection": "3conv" if "conv_after_body.0.weight" in shapes else "1conv",
         "image_range": float(image_range),
+        "shifted": not any(key.endswith(BUFFERS[0]) for key in shapes)
+        or any(key.endswith(BUFFERS[1]) for key in shapes),
     }
 
 

@@ -129,11 +129,11 @@ class Block(nn.Module):
 
 
 class Blocks(nn.Module):
-    """Blocks one after the other, every second one shifted by half a window."""
+    """Blocks one after the other, every second one shifted by half a window if `shifted`."""
 
-    def __init__(self, width: int, depth: int, window: int, heads: int, hidden: int) -> None:
+    def __init__(self, width: int, depth: int, window: int, heads: int, hidden: int, shifted: bool) -> None:
         super().__init__()
-        shifts = (window // 2 * (i % 2) for i in range(depth))
+        shifts = (window // 2 if shifted and i % 2 else 0 for i in range(depth))
         self.blocks = nn.ModuleList(Block(width, window, heads, shift, hidden) for shift in shifts)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -145,9 +145,11 @@ class Blocks(nn.Module):
 class Layer(nn.Module):
     """x + conv(blocks(x)), (b, h, w, c)."""
 
-    def __init__(self, width: int, depth: int, window: int, heads: int, hidden: int, connection: Connection) -> None:
+    def __init__(
+        self, width: int, depth: int, window: int, heads: int, hidden: int, shifted: bool, connection: Connection
+    ) -> None:
         super().__init__()
-        self.residual_group = Blocks(width, depth, window, heads, hidden)
+        self.residual_group = Blocks(width, depth, window, heads, hidden, shifted)
         self.conv = connecting(width, connection)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -199,6 +201,7 @@ class SwinIR(nn.Module):
             "pixelshuffledirect" (lightweight); "nearest+conv" (real-world, upscale 2 or 4).
         connection: "1conv", or "3conv" in the largest published one.
         image_range: what pictures are multiplied by inside: 255 in the published JPEG networks, else 1.
+        shifted: whether every second block's windows are; a network that was built for pictures of one window has none.
 
     Raises:
         ConfigError: options that do not go together.
@@ -216,6 +219,7 @@ class SwinIR(nn.Module):
         upsampler: Upsampler = "",
         connection: Connection = "1conv",
         image_range: float = 1.0,
+        shifted: bool = True,
     ) -> None:
         super().__init__()
         every = [heads] * len(depths) if isinstance(heads, int) else list(heads)
@@ -230,6 +234,7 @@ class SwinIR(nn.Module):
             "upsampler": upsampler,
             "connection": connection,
             "image_range": image_range,
+            "shifted": shifted,
         }
         _check(self.config)
         self.window, self.upscale, self.image_range = window, upscale, image_range
@@ -241,7 +246,7 @@ class SwinIR(nn.Module):
         self.conv_first = conv(channels, width)
         self.patch_embed = Normalised(width)
         self.layers = nn.ModuleList(
-            Layer(width, depth, window, n, hidden, connection) for depth, n in zip(depths, every, strict=True)
+            Layer(width, depth, window, n, hidden, shifted, connection) for depth, n in zip(depths, every, strict=True)
         )
         self.norm = nn.LayerNorm(width)
         self.conv_after_body = connecting(width, connection)

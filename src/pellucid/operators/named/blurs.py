@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pellucid.operators.base import LinearOperator
+from pellucid.operators.bkse import build_encoded_blur
 from pellucid.operators.blur import AnisotropicBlur, GaussianBlur, UniformBlur
 from pellucid.operators.convolution import MotionBlur, kernel_blur
 from pellucid.operators.files import read_kernel
@@ -83,6 +84,16 @@ ENTRIES = (
             *PATH_OF_CAMERA,
             Parameter("response", words(*RESPONSES), "gamma", "of the camera"),
             Parameter("gamma", NUMBER, 2.2, "of the response gamma"),
+        ),
+    ),
+    Entry(
+        "bkse",
+        build_encoded_blur,
+        "blur by a shaking camera, as BKSE's network learned it",
+        "bkse:weights=kernelwizard,seed=0",
+        (
+            Parameter("weights", PATH, None, "a folder made by pellucid import from GOPRO_wVAE.pth", required=True),
+            SEED,
         ),
     ),
 )
