@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ import torch
 from torch import Tensor
 
 from pellucid.bench import priors, scores
-from pellucid.bench.data import Image, stacked
+from pellucid.bench.data import Image, load, stacked
 from pellucid.bench.jobs import Job
 from pellucid.bench.measuring import number
 from pellucid.bench.memory import watched
 from pellucid.bench.pictures import keep
-from pellucid.bench.plan import Plan
+from pellucid.bench.plan import Data, Plan
 from pellucid.bench.trajectory import Recorder
 from pellucid.loop import Result, reconstruct
-from pellucid.metrics import METRICS
+from pellucid.metrics import METRICS, Protocol
 from pellucid.operators import Operator, parse
 from pellucid.problem import Problem
 
@@ -108,7 +109,7 @@ def _reconstructed(job: Job, setting: Setting) -> Rows:
     if recorder:
         tables["steps"] = [{"key": job.keys[i], **row} for i, row in recorder.rows]
     if plan.features:
-        tables["features"] = _features(job, setting, image, truth)
+        tables["features"] = _features(job, setting, image)
     if plan.save:
         keep(setting.pictures, job, image, truth, y)
     return tables
@@ -168,17 +169,23 @@ def _cost(result: Result, i: int) -> dict[str, Any]:
     return {"nfe": int(result.nfe[i]), "vjp": int(result.vjp[i]), "operator_calls": result.operator_calls}
 
 
-def _features(job: Job, setting: Setting, image: Tensor, truth: Tensor) -> list[dict[str, Any]]:
+def _features(job: Job, setting: Setting, image: Tensor) -> list[dict[str, Any]]:
     """Pooled features of the results and of the truths."""
-    rows = []
-    for metric in scores.of_sets(setting.plan.metrics):
-        for pictures, keys in ((image, job.keys), (truth, [truth_key(i) for i in job.images])):
-            found = scores.features(metric, setting.plan.protocol, pictures)
-            rows += [
-                {"key": key, "metric": metric.name, "crops": len(f), "values": f.float().flatten().tolist()}
-                for key, f in zip(keys, found, strict=True)
-            ]
+    plan, rows = setting.plan, []
+    for metric in scores.of_sets(plan.metrics):
+        found = list(zip(job.keys, scores.features(metric, plan.protocol, image), strict=True))
+        found += [(truth_key(i), _of_truth(metric.name, plan.protocol, plan.data, i.path)) for i in job.images]
+        rows += [
+            {"key": key, "metric": metric.name, "crops": len(f), "values": f.float().flatten().tolist()}
+            for key, f in found
+        ]
     return rows
+
+
+@lru_cache(maxsize=4096)
+def _of_truth(metric: str, protocol: Protocol, data: Data, path: Path) -> Tensor:
+    """Features of a true picture, which every method is compared with: computed once a process, (n, d)."""
+    return scores.features(scores.find(metric), protocol, load(data, path)[None])[0]
 
 
 def truth_key(image: Image) -> str:
