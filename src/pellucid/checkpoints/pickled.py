@@ -42,23 +42,15 @@ HOSTILE = {
     *("os", "posix", "nt", "posixpath", "ntpath", "subprocess", "sys", "shutil", "importlib", "runpy", "pty", "socket"),
     *("ctypes", "pickle", "_pickle", "marshal", "types", "commands", "pip", "webbrowser", "urllib", "requests", "http"),
     *("ftplib", "smtplib", "asyncio", "multiprocessing", "builtins", "__builtin__", "dill", "cloudpickle", "joblib"),
-    *("timeit", "cProfile", "pdb", "bdb", "operator", "_operator", "zipimport", "linecache"),
+    *("timeit", "cProfile", "pdb", "bdb", "operator", "_operator", "zipimport", "linecache", "io", "_io"),
 }
-HARMLESS = {  # of builtins and types
+HARMLESS = {  # of PLAIN_MODULES  # of builtins and types
     *("object", "type", "int", "long", "float", "complex", "bool", "str", "unicode", "basestring", "bytes"),
     *("bytearray", "list", "dict", "tuple", "set", "frozenset", "slice", "range", "xrange", "print", "getattr"),
-    *(
-        "Exception",
-        "ValueError",
-        "RuntimeError",
-        "KeyError",
-        "TypeError",
-        "NotImplemented",
-        "Ellipsis",
-        "SimpleNamespace",
-    ),
+    *("Exception", "ValueError", "RuntimeError", "KeyError", "TypeError", "NotImplemented", "Ellipsis"),
+    *("SimpleNamespace", "BytesIO", "StringIO"),
 }
-PLAIN_MODULES = ("builtins", "__builtin__", "types")
+PLAIN_MODULES = ("builtins", "__builtin__", "types", "io", "_io")
 MARK = object()
 
 

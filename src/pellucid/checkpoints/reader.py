@@ -73,7 +73,8 @@ def read_tree(path: Path) -> Any:
 def state_dict(tree: Any) -> dict[str, Stored]:
     """The named tensors of a tree: the tree itself, or what lies under one of the usual names; `module.` taken off."""
     nested = [_named_tensors(tree.get(key)) for key in STATE_DICTS] if isinstance(tree, dict) else []
-    found = max([*nested, _named_tensors(tree)], key=len)  # the first of the longest
+    # The first of the longest; what lies beside a state dict (a random state, a statistic) is no state dict.
+    found = max(nested, key=len, default={}) or _named_tensors(tree)
     while found and all(key.startswith("module.") for key in found):
         found = {key.removeprefix("module."): value for key, value in found.items()}
     return found
