@@ -6,6 +6,8 @@ import typer
 
 from pellucid.cli.options import Json
 
+ORDER = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator")
+
 app = typer.Typer(help="What there is: methods, operators, priors.")
 
 
@@ -58,11 +60,12 @@ def operators(json: Json = False) -> None:
 
 @app.command("priors")
 def priors(json: Json = False) -> None:
-    """Every prior that is installed; `pellucid priors info NAME` tells more."""
+    """Every network that is installed; `--prior` takes the priors; `pellucid priors info NAME` tells more."""
     from pellucid.cli.table import show
     from pellucid.zoo import available
 
-    show([{"prior": card.name, "summary": card.summary} for card in available()], as_json=json)
+    cards = sorted(available(), key=lambda card: ORDER.index(card.kind) if card.kind in ORDER else len(ORDER))
+    show([{"name": card.name, "kind": card.kind, "summary": card.summary} for card in cards], as_json=json)
 
 
 def _written(value: object) -> str:

@@ -26,6 +26,7 @@ class ShipConfig:
         sources: a SOURCES.tsv whose licences the card counts; it lies beside the folder of training pictures.
         evaluate: held-out data: a folder, or anything that the trainer reads; the card gets the quality measured there.
         evaluate_source: options of that data (`window`, `z_range`, ...).
+        also: further held-out sets by name: a `path` and its source's options, or `phantoms = COUNT`.
         licences: the licences outright, where there is no SOURCES.tsv.
         notes: further keys of the card.
     """
@@ -36,6 +37,7 @@ class ShipConfig:
     evaluate: Path
     sources: Path | None = None
     evaluate_source: dict[str, Any] = field(default_factory=dict)
+    also: dict[str, dict[str, Any]] = field(default_factory=dict)
     licences: dict[str, Any] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -60,6 +62,7 @@ class RunConfig:
         seed: of the weights, the crops and the noise.
         checkpoint_every, keep: steps between checkpoints, and how many of them stay.
         validation: held-out pictures; none: no validation.
+        validation_source: options of those, where they differ from `source`.
         validate_every, sample_every: steps between validations, and between sample grids (0: none).
         precision: "bf16", "fp16" or "no".
         threads: CPU threads of this process (0: torch's default).
@@ -88,6 +91,7 @@ class RunConfig:
     checkpoint_every: int = 1000
     keep: int = 2
     validation: Path | None = None
+    validation_source: dict[str, Any] = field(default_factory=dict)
     validate_every: int = 1000
     sample_every: int = 2000
     precision: str = "bf16"

@@ -13,6 +13,7 @@ from pellucid.train.config import PriorConfig, RunConfig
 
 # Layers that see or make picture channels: there a grey network and a colour one can be turned into each other.
 INPUTS = ("stem.weight", "conv_in.weight")
+LOG_VARIANCE = -10.0  # of a KL autoencoder's latents that begins as a VQ one
 OUTPUTS = ("head.weight", "head.bias", "conv_out.weight", "conv_out.bias")
 
 
@@ -41,6 +42,10 @@ def initialise(model: nn.Module, source: str) -> None:
         ConfigError: the networks differ; the first layers that do are named.
     """
     given, own = _weights(source), model.state_dict()
+    if "quantize.embedding.weight" in given and own["quant_conv.weight"].shape[0] == 2 * len(
+        given["quant_conv.weight"]
+    ):
+        given = _with_variance(given)
     adapted = {name: _fitted(name, value, own[name]) for name, value in given.items() if name in own}
     wrong = [name for name in own if name not in adapted or adapted[name].shape != own[name].shape]
     unknown = [name for name in given if name not in own]
@@ -49,6 +54,21 @@ def initialise(model: nn.Module, source: str) -> None:
         said = "; ".join(f"{kind}: {', '.join(names[:3])}" for kind, names in kinds if names)
         raise ConfigError(f"{source} is another network than this training's [network] ({said})")
     model.load_state_dict(adapted)
+
+
+def _with_variance(given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A VQ autoencoder's weights as a KL one's: the latents become the mean, of a small variance; no codebook."""
+    d = len(given["quant_conv.weight"])
+    changed = {key: value for key, value in given.items() if not key.startswith("quantize.")}
+    weight, bias = given["quant_conv.weight"], given["quant_conv.bias"]
+    last, last_bias = given["encoder.conv_out.weight"], given["encoder.conv_out.bias"]
+    changed["encoder.conv_out.weight"] = torch.cat([last, torch.zeros_like(last)])
+    changed["encoder.conv_out.bias"] = torch.cat([last_bias, torch.zeros_like(last_bias)])
+    square = torch.zeros(2 * d, 2 * len(last), *weight.shape[2:])
+    square[:d, : len(last)] = weight
+    changed["quant_conv.weight"] = square
+    changed["quant_conv.bias"] = torch.cat([bias, torch.full_like(bias, LOG_VARIANCE)])
+    return changed
 
 
 def _fitted(name: str, value: Tensor, like: Tensor) -> Tensor:

@@ -11,6 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import ConfigError
+from pellucid.metrics.statistics import summarise
+from pellucid.train.config import RunConfig
+from pellucid.train.data import open_source
+from pellucid.train.data.phantoms import phantom_picture
 from pellucid.train.tasks.autoencoder import AutoencoderTask, reconstruction_figures
 from pellucid.train.tasks.base import Task
 from pellucid.train.tasks.denoiser import DenoiserTask, blind_psnr
@@ -22,46 +26,65 @@ Denoise = Callable[[Tensor, Tensor], Tensor]
 
 
 def quality(task: Task, model: nn.Module) -> dict[str, Any]:
-    """Figures on the configuration's [ship] evaluation data, the sets of `notes.also` included, with their protocol."""
+    """Figures on the configuration's [ship] evaluation data, and on the further sets of `also`, with the protocol."""
     config = task.config
     assert config.ship is not None
     pictures = centre_crops(config.ship.evaluate, channels=config.channels, **config.ship.evaluate_source)
-    return {**figures(task, model, pictures), "pictures": len(pictures)}
+    measured = {**figures(task, model, pictures), "pictures": len(pictures)}
+    for name, words in config.ship.also.items():
+        more = _set(config, words)
+        measured[name] = {k: v for k, v in figures(task, model, more).items() if k != "protocol"}
+        measured[name]["pictures"] = len(more)
+    return measured
+
+
+def _set(config: RunConfig, words: dict[str, Any]) -> Tensor:
+    """The pictures of one further set: (n, c, h, w) in [0, 1]."""
+    options = dict(words)
+    if count := options.pop("phantoms", None):
+        drawn = [phantom_picture(256, np.random.default_rng([2**31, k])) for k in range(int(count))]
+        return torch.from_numpy(np.stack(drawn)).float()[:, None]
+    return centre_crops(Path(options.pop("path")), channels=config.channels, **options)
 
 
 def figures(task: Task, model: nn.Module, pictures: Tensor) -> dict[str, Any]:
     """What a network of this kind is measured by."""
+    crops = "float32, mean over the centre crops of at most 256x256"
     if isinstance(task, LatentPriorTask):
         z = torch.cat([task.encoded(x[None]) for x in pictures])
-        scores = {f"mse_{s:g}": round(float(np.mean(latent_mse(model, z, s))), 4) for s in (0.1, 0.25, 0.5, 1.0, 2.0)}
-        protocol = "mean squared error of E[z_0 | z_0 + sigma n] per latent of unit variance, float32, one noise draw"
+        scores = {f"mse_{s:g}": latent_mse(model, z, s) for s in (0.1, 0.25, 0.5, 1.0, 2.0)}
+        protocol = f"mean squared error of E[z_0 | z_0 + sigma n] per latent of about unit variance, {crops}"
     elif isinstance(task, PriorTask):
-        scores = {f"psnr_{level}": _mean(denoising_psnr(model, pictures, level)) for level in LEVELS}
-        protocol = "one-step denoising PSNR in dB, float32, mean over the 256x256 centre crops, nothing clipped; noise "
-        protocol += "std in units of 1/255 of the range [0, 1]"
+        scores = {f"psnr_{level}": denoising_psnr(model, pictures, level) for level in LEVELS}
+        protocol = f"one-step denoising PSNR in dB, {crops}, nothing clipped; noise std in units of 1/255 of [0, 1]"
     elif isinstance(task, DenoiserTask):
-        scores = {f"psnr_{level}": _mean(blind_psnr(model, pictures, level)) for level in LEVELS}
-        protocol = (
-            "blind denoising PSNR in dB, float32, mean over the 256x256 centre crops, nothing clipped; noise std "
-        )
-        protocol += "in units of 1/255"
+        scores = {f"psnr_{level}": blind_psnr(model, pictures, level) for level in LEVELS}
+        protocol = f"blind denoising PSNR in dB, {crops}, nothing clipped; noise std in units of 1/255 of [0, 1]"
     elif isinstance(task, AutoencoderTask):
-        scores = {key: round(value, 2) for key, value in reconstruction_figures(model, pictures).items()}
-        protocol = "reconstruction PSNR in dB (clipped to [0, 1]), float32, mean over the 256x256 centre crops; codes: "
-        protocol += "how many of the codebook these pictures chose"
+        measured = reconstruction_figures(model, pictures)
+        codes = {"codes": int(measured["codes"])} if "codes" in measured else {}
+        protocol = f"reconstruction PSNR in dB (clipped to [0, 1]), {crops}; codes: how many these pictures chose"
+        return {**_with_interval("psnr", measured["psnr"]), **codes, "protocol": protocol}
     elif isinstance(task, SupervisedTask):
         after, before = estimation_psnr(model, task.degradation, pictures)
-        scores = {"psnr": _mean(after), "psnr_input": _mean(before)}
+        scores = {"psnr": after, "psnr_input": before}
         protocol = f"PSNR in dB (clipped to [0, 1]) after {task.config.operator}, noise {list(task.config.noise)}, "
-        protocol += "float32, mean over the 256x256 centre crops; psnr_input: of what the network is shown, enlarged "
-        protocol += "bicubically"
+        protocol += f"{crops}; psnr_input: of what the network is shown, enlarged bicubically"
     else:
         raise ConfigError(f"there is no measure of quality for {task.kind}")
-    return {**scores, "protocol": protocol}
+    digits = 4 if isinstance(task, LatentPriorTask) else 2
+    merged: dict[str, Any] = {}
+    for name, values in scores.items():
+        merged |= _with_interval(name, values, digits)
+    return {**merged, "protocol": f"{protocol}; _95: bootstrap interval of the mean over pictures"}
 
 
-def _mean(scores: list[float]) -> float:
-    return round(float(np.mean(scores)), 2)
+def _with_interval(name: str, scores: list[float], digits: int = 2) -> dict[str, Any]:
+    """The mean, and its 95 % interval where there are enough pictures to speak of one."""
+    if len(scores) < 8:
+        return {name: round(float(np.mean(scores)), digits)}
+    found = summarise(scores)
+    return {name: round(found.mean, digits), f"{name}_95": [round(found.low, digits), round(found.high, digits)]}
 
 
 def denoising_psnr(denoise: Denoise, pictures: Tensor, level: int, seed: int = 0) -> list[float]:
@@ -91,22 +114,26 @@ def latent_mse(denoise: Denoise, latents: Tensor, sigma: float, seed: int = 0) -
         return [float((denoise((z + sigma * n)[None], torch.tensor([sigma])) - z).square().mean()) for z, n in pairs]
 
 
-def centre_crops(path: Path, size: int = 256, *, channels: int = 3, **source: Any) -> Tensor:
+def centre_crops(path: Path, size: int = 256, *, channels: int = 3, count: int | None = None, **source: Any) -> Tensor:
     """The size x size centre crops of held-out data, (n, c, size, size) in [0, 1]; smaller pictures are left out.
+
+    Args:
+        path, source: see `open_source`.
+        size: in pixels.
+        channels: 3 or 1.
+        count: so many, evenly spread over the data; None for all.
 
     Raises:
         ConfigError: no picture is large enough.
     """
-    from pellucid.train.data import open_source
-
-    crops = []
     opened = open_source(path, channels=channels, **source)
-    for index in range(len(opened)):
-        picture = opened.picture(index)
-        height, width = picture.shape[-2:]
-        if min(height, width) >= size:
-            top, left = (height - size) // 2, (width - size) // 2
-            crops.append(picture[:, top : top + size, left : left + size])
-    if not crops:
+    large = [k for k, sides in enumerate(opened.sizes) if min(sides) >= size]
+    if not large:
         raise ConfigError(f"{path} holds no picture of at least {size} x {size} pixels")
+    chosen = large if count is None else [large[int(k)] for k in np.linspace(0, len(large) - 1, min(count, len(large)))]
+    crops = []
+    for index in chosen:
+        picture = opened.picture(index)
+        top, left = (picture.shape[-2] - size) // 2, (picture.shape[-1] - size) // 2
+        crops.append(picture[:, top : top + size, left : left + size])
     return torch.stack(crops)

@@ -80,7 +80,10 @@ class AutoencoderTask(Task):
         pictures = validation_pictures(self.config)
         if pictures is None:
             return {}
-        return reconstruction_figures(model, pictures.to(next(model.parameters()).device))
+        found = reconstruction_figures(model, pictures.to(next(model.parameters()).device))
+        return {"psnr": sum(found["psnr"]) / len(found["psnr"])} | {
+            k: float(v) for k, v in found.items() if k != "psnr"
+        }
 
     def sample(self, model: Any) -> Tensor | None:
         pictures = validation_pictures(self.config, count=4)
@@ -202,8 +205,8 @@ def roundtrip(model: Any, x: Tensor) -> Tensor:
     return 2 * codec.decode(codec.encode((x + 1) / 2)) - 1
 
 
-def reconstruction_figures(model: Any, pictures: Tensor) -> dict[str, float]:
-    """Mean PSNR in dB over pictures (n, c, h, w) in [0, 1], one after the other; and how many codes were chosen."""
+def reconstruction_figures(model: Any, pictures: Tensor) -> dict[str, Any]:
+    """PSNR in dB of each of (n, c, h, w) in [0, 1], one after the other; and how many codes were chosen in all."""
     scores, codes = [], []
     for x in pictures:
         with torch.no_grad():
@@ -211,8 +214,7 @@ def reconstruction_figures(model: Any, pictures: Tensor) -> dict[str, float]:
             if hasattr(model, "quantize"):
                 codes.append(nearest(model.encode(2 * x[None] - 1).latents, model.quantize.embedding.weight).flatten())
         scores.append(float(-10 * torch.log10((back[0].clamp(0, 1) - x).square().mean())))
-    figures = {"psnr": sum(scores) / len(scores)}
-    return figures | ({"codes": float(len(torch.cat(codes).unique()))} if codes else {})
+    return {"psnr": scores} | ({"codes": len(torch.cat(codes).unique())} if codes else {})
 
 
 def _perceptual() -> nn.Module:

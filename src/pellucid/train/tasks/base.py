@@ -107,7 +107,7 @@ def validation_pictures(config: RunConfig, count: int = 16, size: int = 128) -> 
         return None
     from pellucid.train.data import Crops, open_source
 
-    source = open_source(config.validation, channels=config.channels, **config.source)
+    source = open_source(config.validation, channels=config.channels, **{**config.source, **config.validation_source})
     return Crops(source).batch(count, size, seed=2**31, step=0, rank=0)
 
 

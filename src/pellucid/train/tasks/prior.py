@@ -115,7 +115,8 @@ class LatentPriorTask(PriorTask):
     def __init__(self, config: LatentPriorConfig) -> None:
         from pellucid.zoo import load_autoencoder
 
-        self._codec = load_autoencoder(config.codec)
+        precision = "bfloat16" if config.precision == "bf16" else "float32"
+        self._codec = load_autoencoder(config.codec, precision=precision)
         super().__init__(config)
 
     def latent_channels(self) -> int:

@@ -1,0 +1,1 @@
+"""The shipped networks beside `photo`, as data: a folder each, found by `pellucid.zoo`."""
