@@ -10,6 +10,7 @@
     ├── UnknownNameError        no method, operator or prior of that name
     ├── CheckError              an operator's adjoint or inverse is not what it says (operators/check.py)
     ├── PriorError              a prior's files are missing or damaged
+    ├── MetricError             a metric lacks its weights or its library (metrics/errors.py)
     └── ImageFileError          a picture cannot be read or written
 
 `exit_code` is what the command line ends with.
