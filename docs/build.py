@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: docs/methods/*.md, docs/operators.md, and the README's table.
+"""Writes the pages that are made from the code: docs/methods/*.md, docs/operators.md, docs/zoo.md, tables.
 
 python docs/build.py          writes them
 python docs/build.py --check  says which are out of date, and ends with 1 if any is
@@ -6,19 +6,33 @@ python docs/build.py --check  says which are out of date, and ends with 1 if any
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from pellucid.method import RUNGS
 from pellucid.methods import METHODS, Preset
 from pellucid.operators.named.entry import Parameter
 from pellucid.operators.text import OPERATORS
+from pellucid.train import config as training
+from pellucid.zoo import Card
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 MADE = "<!-- made by docs/build.py from the docstrings; change those -->"
+CONFIGS: dict[str, type] = {
+    "Every training": training.RunConfig,
+    "prior": training.PriorConfig,
+    "latent-prior (those of prior, and)": training.LatentPriorConfig,
+    "autoencoder": training.AutoencoderConfig,
+    "denoiser": training.DenoiserConfig,
+    "supervised": training.SupervisedConfig,
+    "[ship]": training.ShipConfig,
+}
 LEADS = ("Reference", "Equations", "Defaults", "Differences", "Note")
 
 
@@ -29,6 +43,9 @@ def pages() -> dict[Path, str]:
     made[folder / "index.md"] = f"{MADE}\n\n# Methods\n\n{method_table('')}"
     made[ROOT / "docs" / "operators.md"] = operator_page()
     made[README] = with_table(README.read_text(), method_table("docs/methods/"))
+    page = ROOT / "docs" / "training.md"
+    made[page] = with_table(page.read_text(), training_keys(), "keys")
+    made[ROOT / "docs" / "zoo.md"] = zoo_page()
     return made
 
 
@@ -100,9 +117,58 @@ def tail(summary: str) -> str:
     return (rest if colon and len(lead) < 25 else summary).replace("|", "\\|")
 
 
-def with_table(text: str, table: str) -> str:
+def with_table(text: str, table: str, mark: str = "methods") -> str:
     """A text with the table between its two marks replaced."""
-    return re.sub(r"(<!-- methods -->\n).*?(<!-- /methods -->)", lambda m: m[1] + table + m[2], text, flags=re.DOTALL)
+    between = rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)"
+    return re.sub(between, lambda m: m[1] + table + m[2], text, flags=re.DOTALL)
+
+
+def training_keys() -> str:
+    """The keys of every kind of configuration, from the docstrings of their dataclasses."""
+    lines = []
+    for title, kind in CONFIGS.items():
+        texts = dict(entries(inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")[2]))
+        own = [f for f in dataclasses.fields(kind) if f.name in kind.__annotations__ and f.name in texts]
+        lines += [f"### {title}", "", "| key | default | |", "|---|---|---|"]
+        lines += [f"| `{f.name}` | {_default(f)} | {texts[f.name]} |" for f in own]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is dataclasses.MISSING:
+        return "required" if field.default_factory is dataclasses.MISSING else "-"
+    return "-" if field.default is None else f"`{field.default}`"
+
+
+def zoo_page() -> str:
+    """A table of the shipped networks, from their cards."""
+    lines = [MADE, "", "# Shipped networks", ""]
+    lines += ["`photo` comes with pellucid, the others with `pip install pellucid-zoo` (or a checkout's `zoo/`).", ""]
+    lines += ["`pellucid priors info NAME` prints the whole card: data, licences, command, checksum.", ""]
+    for path in sorted((ROOT / "zoo").glob("*/card.json")):
+        card = Card.read(path.parent)
+        training, quality = card.data["training"], dict(card.data["quality"])
+        size = (path.parent / "model.safetensors").stat().st_size / 1e6
+        lines += [f"## {card.name}", "", f"{card.summary} ({card.kind}, {size:.1f} MB).", ""]
+        lines += [f"Trained on {card.data['data']['what']}; {training['steps']} steps, {training['seconds']} s, "]
+        lines[-1] += f"{training['device']}" + (f", begun from `{training['init']}`." if "init" in training else ".")
+        lines += ["", *_quality_rows(quality), "", quality.get("protocol", ""), ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _quality_rows(quality: dict[str, Any]) -> Iterator[str]:
+    sets = {"": {k: v for k, v in quality.items() if not isinstance(v, dict)}}
+    sets |= {name: value for name, value in quality.items() if isinstance(value, dict)}
+    shown = [k for k in sets[""] if k not in ("protocol", "pictures") and not k.endswith("_95")]
+    yield f"| held-out data | pictures | {' | '.join(shown)} |"
+    yield "|---" * (len(shown) + 2) + "|"
+    for name, values in sets.items():
+        cells = []
+        for key in shown:
+            low_high = values.get(f"{key}_95")
+            cells.append(f"{values.get(key, '-')}" + (f" [{low_high[0]}, {low_high[1]}]" if low_high else ""))
+        yield f"| {name.replace('_', ' ') or 'evaluation'} | {values.get('pictures', '-')} | {' | '.join(cells)} |"
 
 
 def operator_page() -> str:
