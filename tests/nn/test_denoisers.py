@@ -11,11 +11,15 @@ from torch import nn
 
 from pellucid.checkpoints import convert, dncnn, drunet
 from pellucid.checkpoints.folder import load
+from pellucid.loop import reconstruct
+from pellucid.methods.admm import pnp_admm
 from pellucid.nn.dncnn import DnCNN
 from pellucid.nn.drunet import STRONGEST, DRUNet
 from pellucid.nn.picture_denoiser import PictureDenoiser
+from pellucid.operators import GaussianBlur
 from pellucid.prior.base import State
 from pellucid.prior.diffusion import DiffusionPrior
+from pellucid.problem import Problem
 from tests.nn.golden import EXACT, published, recorded, relative
 from tests.nn.importing import fits, through
 
@@ -111,3 +115,15 @@ class _Called(nn.Module):
     def forward(self, *arguments: torch.Tensor) -> torch.Tensor:
         out: torch.Tensor = self.function(*arguments)  # type: ignore[operator]
         return out
+
+
+@pytest.mark.parametrize("kind", ["dncnn", "drunet"])
+def test_plug_and_play_takes_it_and_keeps_images_apart(kind: str) -> None:
+    strongest = None if kind == "dncnn" else STRONGEST
+    prior = DiffusionPrior(PictureDenoiser(small()[kind], strongest), predicts="denoiser", channels=3)
+    operator = GaussianBlur((3, 11, 9), 1.0)
+    y = operator(torch.rand(2, 3, 11, 9))
+    both = reconstruct(Problem(y, operator, 0.05), prior, pnp_admm(4)).image
+    alone = reconstruct(Problem(y[1:], operator, 0.05), prior, pnp_admm(4), seeds=[1]).image
+    assert both.shape == y.shape and torch.isfinite(both).all()
+    torch.testing.assert_close(both[1:], alone, rtol=0, atol=1e-4)
