@@ -57,13 +57,18 @@ class RunConfig:
         crops: crop sides, each step takes one of them.
         crop_odds: their probabilities.
         accumulate: micro-batches whose gradients one step averages; n processes with k each equal one with n k.
-        lr, warmup, clip, decay: Adam's peak rate, warm-up steps, gradient norm limit; "linear", "cosine", "constant".
+        lr: Adam's peak rate.
+        warmup: steps over which the rate rises.
+        clip: limit of the gradient's norm.
+        decay: how the rate falls: "linear", "cosine", or "constant" for not at all.
         ema: the exponential moving average's memory as a share of the steps so far (Karras' power-law average).
         seed: of the weights, the crops and the noise.
-        checkpoint_every, keep: steps between checkpoints, and how many of them stay.
+        checkpoint_every: steps between checkpoints.
+        keep: how many of the newest checkpoints stay.
         validation: held-out pictures; none: no validation.
         validation_source: options of those, where they differ from `source`.
-        validate_every, sample_every: steps between validations, and between sample grids (0: none).
+        validate_every: steps between validations.
+        sample_every: steps between sample grids; 0 for none.
         precision: "bf16", "fp16" or "no".
         threads: CPU threads of this process (0: torch's default).
         workers: threads that decode and cut crops beside the training (0: none).
