@@ -44,7 +44,7 @@ HOSTILE = {
     *("ftplib", "smtplib", "asyncio", "multiprocessing", "builtins", "__builtin__", "dill", "cloudpickle", "joblib"),
     *("timeit", "cProfile", "pdb", "bdb", "operator", "_operator", "zipimport", "linecache", "io", "_io"),
 }
-HARMLESS = {  # of PLAIN_MODULES  # of builtins and types
+HARMLESS = {  # of PLAIN_MODULES
     *("object", "type", "int", "long", "float", "complex", "bool", "str", "unicode", "basestring", "bytes"),
     *("bytearray", "list", "dict", "tuple", "set", "frozenset", "slice", "range", "xrange", "print", "getattr"),
     *("Exception", "ValueError", "RuntimeError", "KeyError", "TypeError", "NotImplemented", "Ellipsis"),
