@@ -21,6 +21,7 @@ from pellucid.prior.base import State
 from pellucid.process import VE, DiscreteVP
 from pellucid.zoo import load as load_prior
 from tests.checkpoints import originals
+from tests.checkpoints.stored import recorded, relative
 
 pytest.importorskip("diffusers")
 OPTIONS = {"head_channels": 16}
@@ -128,6 +129,21 @@ def test_averaged_weights_that_are_not_there_are_said_to_be_missing(tmp_path: Pa
     with pytest.raises(ConfigError, match="no averaged weights"):
         import_file(tmp_path / "a.pth", tmp_path / "a", averaged=True)
     assert import_file(tmp_path / "a.pth", tmp_path / "a").card["averaged"] is False
+
+
+def test_an_imported_clip_is_one_of_transformers(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("transformers")
+    stored = recorded("clip_reduced")
+    extra = {"input_resolution": torch.tensor(32), "transformer.resblocks.0.attn_mask": torch.zeros(12, 12)}
+    torch.save({key: value.half() for key, value in stored.weights.items()} | extra, tmp_path / "clip.pt")
+    import_file(tmp_path / "clip.pt", tmp_path / "clip")
+    module = load(tmp_path / "clip", role="embedding")
+    assert capfd.readouterr().err == ""
+    features = module.get_image_features(stored.io["x"])
+    features = features if isinstance(features, Tensor) else features.pooler_output
+    assert relative(features, stored.io["image_features"]) < 2e-5
+    with pytest.raises(PriorError, match="its role is embedding, not that of a prior"):
+        load_prior(tmp_path / "clip")
 
 
 # The command.
@@ -245,6 +261,7 @@ from pathlib import Path
 import torch
 from pellucid.checkpoints.convert import import_file
 from tests.checkpoints import originals
+from tests.checkpoints.stored import recorded, relative
 import diffusers.models.unets.unet_2d
 path, out = map(Path, sys.argv[1:])
 shapes = originals.adm_shapes(32, (1, 1), 1, (1,), out=3, resnet=True, shift=True)

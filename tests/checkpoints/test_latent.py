@@ -305,7 +305,9 @@ def conditional(channels: int = 4) -> nn.Module:
     ).eval().requires_grad_(False)  # fmt: skip
 
 
-def test_a_text_conditional_pipeline_is_a_prior_of_the_empty_text(tmp_path: Path) -> None:
+def test_a_text_conditional_pipeline_is_a_prior_of_the_empty_text(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     tiny_text_encoder(tmp_path)
     network: Any = conditional()
     network.save_pretrained(tmp_path / "unet")
@@ -318,7 +320,9 @@ def test_a_text_conditional_pipeline_is_a_prior_of_the_empty_text(tmp_path: Path
         "prediction_type": "v_prediction",
     }
     (tmp_path / "scheduler" / "scheduler_config.json").write_text(json.dumps(settings))
+    capfd.readouterr()
     prior: Any = load(tmp_path, precision="float32")
+    assert capfd.readouterr() == ("", "")
     assert prior.predicts == "v" and prior.codec.scaling_factor == 0.2 and prior.channels == 4
     from transformers import CLIPTextModel
 

@@ -199,6 +199,13 @@ def test_a_mismatch_lists_what_is_missing_left_over_and_wrong() -> None:
     assert "1 of a wrong shape: out.2.bias is (5,)" in text
 
 
+def test_a_hostile_number_of_blocks_is_refused_at_once() -> None:
+    shapes = originals.adm_shapes(32, (1, 2), 1, (1,), out=3, resnet=True, shift=True)
+    shapes["output_blocks.999999999999.1.conv.weight"] = (1,)
+    with pytest.raises(PriorError, match="not numbered through"):
+        module_of(originals.random_weights(shapes), "adm", head_channels=16)
+
+
 def test_unknown_things_are_named() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'ncsnpp'"):
         get("ncsnp")

@@ -416,6 +416,14 @@ def test_files_of_other_kinds_are_refused_by_name(clean: Path) -> None:
             describe(clean / name)
 
 
+def test_names_that_would_act_on_a_terminal_are_refused(clean: Path) -> None:
+    torch.save({"\x1b[2Jw": BASE}, clean / "a.pt")
+    with pytest.raises(PriorError, match="no name"):
+        describe(clean / "a.pt")
+    with pytest.raises(PriorError, match=r"\\x1b\[2J"):
+        read_tree(with_pickle(clean / "b.pt", b"cos\n\x1b[2J\n."))
+
+
 def test_reading_describes_before_it_reads(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1000), "b": torch.ones(1000)}, tmp_path / "a.pt")
     found = describe(tmp_path / "a.pt").tensors

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pellucid.checkpoints.folder import weights_files
+from pellucid.checkpoints.folder import read_part
 from pellucid.checkpoints.kinds import Foreign, Kind, Option, Part, Plan, Shapes, Weight
 from pellucid.errors import PriorError
 
@@ -131,19 +131,13 @@ def _build(config: dict[str, Any]) -> nn.Module:
 def _plan(foreign: Foreign) -> Plan:
     shapes = foreign.shapes
     config = _configuration(shapes, int(foreign.options["head_channels"]))
-    # Files that were traced also hold three whole numbers about the input.
-    ignored = ("input_resolution", "context_length", "vocab_size", "attn_mask")
+    # Files that were traced also hold three whole numbers about the input, and the mask that hides later words.
+    ignored = ["input_resolution", "context_length", "vocab_size", *(k for k in shapes if k.endswith("attn_mask"))]
     return Plan((Part(config, dict(_weights(shapes)), _build),), {"activation": "quick_gelu"}, ignored)
 
 
 def _load(folder: Path, card: Mapping[str, Any], device: str, autocast: torch.dtype | None) -> nn.Module:
-    weights_files(folder, "model")
-    try:
-        model = _classes().CLIPModel.from_pretrained(str(folder), use_safetensors=True, local_files_only=True)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise PriorError(f"{folder} cannot be loaded: {error}") from error
-    module: nn.Module = model.eval().requires_grad_(False).to(device)
-    return module
+    return read_part(folder, _build, device)
 
 
 KINDS = (

@@ -164,7 +164,7 @@ def check(kind: Kind, plan: Plan, foreign: Foreign) -> dict[str, dict[str, tuple
             elif found != shapes[key]:
                 wrong.append(f"{weight.source} is {source[weight.source].shape}, which does not give {shapes[key]}")
     ignored = tuple(plan.ignored)
-    unexpected = homeless + [key for key in foreign.tensors if key not in used and not (ignored and key.startswith(ignored))]
+    unexpected = homeless + [key for key in foreign.tensors if key not in used and not key.startswith(ignored)]
     complaints = [
         f"{len(found)} {what}: {', '.join(dict.fromkeys(found[:SHOWN]))}{', ...' if len(found) > SHOWN else ''}"
         for what, found in (("missing", missing), ("unexpected", unexpected), ("of a wrong shape", wrong))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -155,9 +157,10 @@ def empty_text(folder: Path, device: str = "cpu") -> Tensor:
         raise PriorError(f"text-conditional models: {MISSING.format('retrieval')}") from error
     try:
         tokenizer = transformers.CLIPTokenizer.from_pretrained(str(folder / "tokenizer"), local_files_only=True)
-        encoder: Any = transformers.CLIPTextModel.from_pretrained(
-            str(folder / "text_encoder"), use_safetensors=True, local_files_only=True
-        )
+        with _without_bars(transformers):
+            encoder: Any = transformers.CLIPTextModel.from_pretrained(
+                str(folder / "text_encoder"), use_safetensors=True, local_files_only=True
+            )
         length = min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
         tokens = tokenizer("", padding="max_length", max_length=length, truncation=True, return_tensors="pt")
         with torch.no_grad():
@@ -165,6 +168,18 @@ def empty_text(folder: Path, device: str = "cpu") -> Tensor:
     except Exception as error:  # whatever a damaged file makes of the library
         raise PriorError(f"the text encoder of {folder} cannot be loaded: {error}") from error
     return text.to(device)
+
+
+@contextmanager
+def _without_bars(library: Any) -> Iterator[None]:
+    """Without the library's progress bars, which it would write into whatever is running."""
+    shown = library.utils.logging.is_progress_bar_enabled()
+    library.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            library.utils.logging.enable_progress_bar()
 
 
 def _label(folder: Path, label: int | None, classes: int) -> int:

@@ -94,8 +94,8 @@ def configuration(shapes: Shapes, head_channels: int) -> dict[str, Any]:
 def _structure(shapes: Shapes) -> tuple[int, int]:
     """(levels, residual blocks a level), from where `output_blocks` grow: at the end of every level but the top one."""
     total = 1 + max((int(key.split(".")[1]) for key in shapes if key.startswith("output_blocks.")), default=-1)
-    if total < 1:
-        raise ValueError("it has no output_blocks")
+    if not 1 <= total <= len(shapes):
+        raise ValueError("its output_blocks are not numbered through")
     growing = [n for n in range(total) if _upsampler(shapes, n) is not None]
     blocks = growing[0] if growing else total - 1
     levels = len(growing) + 1

@@ -462,7 +462,8 @@ def _key(key: Any) -> Any:
 def _short(what: object) -> str:
     """For messages: a hostile name can be megabytes long."""
     text = what if isinstance(what, str) else str(what) if isinstance(what, Named) else type(what).__name__
-    return text if len(text) <= 80 else f"{text[:77]}..."
+    text = text if len(text) <= 80 else f"{text[:77]}..."
+    return text if text.isprintable() else ascii(text)
 
 
 def _whole(value: Any) -> bool:

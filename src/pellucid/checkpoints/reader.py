@@ -24,6 +24,7 @@ from pellucid.errors import PriorError
 
 LARGEST_DESCRIPTION = 64 * 2**20  # bytes of pickle; of the tensors' numbers there is no limit but the file's size
 MOST_ENTRIES = 1_000_000
+LONGEST_NAME = 500  # of a tensor; names are shown to people
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 LEGACY_VERSION = 1001
 STATE_DICTS = ("state_dict", "params_ema", "params", "model_state_dict", "model", "net", "generator", "weights")
@@ -85,7 +86,10 @@ def _named_tensors(tree: Any) -> dict[str, Stored]:
         return _scripted(tree) if tree.of.module.startswith("__torch__") else _named_tensors(tree.items)
     if not isinstance(tree, dict):
         return {}
-    return {key: value for key, value in tree.items() if isinstance(key, str) and isinstance(value, Stored)}
+    found = {key: value for key, value in tree.items() if isinstance(key, str) and isinstance(value, Stored)}
+    if any(len(key) > LONGEST_NAME or not key.isprintable() for key in found):
+        raise PriorError("the file is refused: it names tensors by what is no name")
+    return found
 
 
 def _scripted(tree: Inert) -> dict[str, Stored]:
