@@ -31,7 +31,7 @@ def pictures(folder: Path, count: int = 4) -> Path:
     return folder
 
 
-def words(kind: str, folder: Path, **more: Any) -> dict[str, Any]:
+def words(kind: str, folder: Path, /, **more: Any) -> dict[str, Any]:
     """Keyword arguments of a small configuration of that kind."""
     data = folder / "data"
     if not data.exists():
