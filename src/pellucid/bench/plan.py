@@ -205,7 +205,7 @@ class Plan:
         save: keep the restored pictures, the measurements and the truths as PNG, for the report.
         features: keep pooled features of the restored pictures, for distances between sets.
         trajectory: what is measured of the estimate after every step: psnr, residual, effnet_distance.
-        published: numbers of a paper, by task, method and metric, which the report prints beside ours.
+        published: numbers of a paper, by task, method and metric, which the report prints beside ours; and its source.
         notes: text for the report.
     """
 

@@ -13,6 +13,7 @@ from pellucid.cli.degrade import degrade
 from pellucid.cli.demo import demo
 from pellucid.cli.importing import import_
 from pellucid.cli.measure import compare
+from pellucid.cli.report import report
 from pellucid.cli.restore import restore
 from pellucid.cli.verify import verify
 
@@ -44,4 +45,5 @@ app.add_typer(lists.app, name="list")
 app.add_typer(priors.app, name="priors")
 app.add_typer(train.app, name="train")
 app.command("bench")(bench)
+app.command("report")(report)
 app.command("overhead")(overhead)
