@@ -57,10 +57,11 @@ def test_every_image_alone_and_as_a_prior(tmp_path: Path) -> None:
     x, sigma = torch.rand(3, 3, 12, 10), torch.tensor([0.1, 1.0, 50.0])
     out = network(x, sigma)
     torch.testing.assert_close(out[1:2], network(x[1:2], sigma[1:2]), rtol=0, atol=1e-5)
-    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    weights = network.state_dict() | {"sigmas": torch.logspace(2, -2, 7)}
+    save_file(weights, tmp_path / "weights.safetensors")
     convert.import_file(tmp_path / "weights.safetensors", tmp_path / "made", "ncsnpp-residual")
     prior = load(tmp_path / "made", role="prior")
-    assert isinstance(prior, DiffusionPrior)
+    assert isinstance(prior, DiffusionPrior) and prior.process.t_max == pytest.approx(100)
     x0 = prior.estimate(State(x, sigma.double())).x0
     torch.testing.assert_close(x0, x + sigma[:, None, None, None] ** 2 * out, rtol=1e-4, atol=1e-4)
     odd = prior.estimate(State(x[..., :9, :7], sigma.double())).x0

@@ -6,6 +6,7 @@ them it cannot hold.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -55,7 +56,10 @@ def plan(foreign: Foreign) -> Plan:
     if foreign.averaged and averaged is None:
         raise ConfigError(f"{foreign.path} holds no averaged weights; leave out --ema")
     low, high = float(foreign.options["sigma_min"]), float(foreign.options["sigma_max"])
-    if not 0 < low < high:
+    if (stored := foreign.tensors.get("sigmas")) is not None and len(stored.shape) == 1 and stored.shape[0] > 1:
+        sigmas = stored.read().double()
+        low, high = float(sigmas.min()), float(sigmas.max())
+    if not 0 < low < high < math.inf:
         raise ConfigError(f"sigma_min and sigma_max must be positive and rise, not {low}, {high}")
     config = configuration(foreign.shapes) | {"centered": foreign.options["centered"]}
     weights = {key: weight for key, weight in same_names(foreign).items() if key != "sigmas"}
@@ -96,11 +100,11 @@ KINDS = (
         lambda shapes: False,
         plan,
         load,
-        published=(("ve/*_ncsnpp_*", "https://github.com/yang-song/score_sde_pytorch"),),
+        published=(("ve/cifar10_ncsnpp_continuous", "https://github.com/yang-song/score_sde_pytorch"),),
         licence="score_sde_pytorch's code is Apache-2.0; of the weights nothing is said",
         options={
-            "sigma_min": Option(0.01, "the least noise level"),
-            "sigma_max": Option(348.0, "the largest noise level"),
+            "sigma_min": Option(0.01, "the least noise level, where the file does not hold them"),
+            "sigma_max": Option(50.0, "the largest noise level, where the file does not hold them"),
             "centered": Option(False, "whether the network takes pictures in [-1, 1] and not in [0, 1]"),
         },
     ),

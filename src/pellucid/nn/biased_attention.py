@@ -1,8 +1,8 @@
 """Attention with a learned bias, trained on a CPU without large intermediate results.
 
-torch's fused attention on the CPU has no gradient for the bias and falls back to separate products, which write and
-read every attention map several times. Here the forward pass stays fused, and the backward pass makes the maps again,
-a cache-sized piece at a time.
+torch's fused attention on the CPU has no gradient for the bias and falls back to separate products, which keep every
+attention map for the backward pass. Here none is kept: the backward pass makes the maps again, a cache-sized piece at a
+time. A training step of a light SwinIR is a sixth faster so in bfloat16, and a tenth slower in float32.
 """
 
 from __future__ import annotations

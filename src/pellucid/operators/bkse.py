@@ -103,10 +103,12 @@ def build_encoded_blur(image_shape: Shape, weights: str, seed: int = 0) -> Encod
 
 @lru_cache(maxsize=1)
 def _network(folder: Path, stamp: int) -> KernelWizard:
-    """Kept for the next operator of the same folder: it is read in seconds, and 4 bytes times 28 million in size."""
+    """Kept for the next operator of the same folder, as reading takes seconds; without the part that finds codes."""
     from pellucid.checkpoints.kernelwizard import load_kernelwizard
 
     try:
-        return load_kernelwizard(folder)
+        network = load_kernelwizard(folder)
     except PellucidError as error:
         raise OperatorError(str(error)) from error
+    del network.kernel_extractor  # 366 of 461 MB in the published network
+    return network
