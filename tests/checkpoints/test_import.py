@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pellucid.checkpoints.convert import import_file
 from pellucid.checkpoints.folder import load, read_weights
+from pellucid.checkpoints.kinds import kinds
 from pellucid.cli import run
 from pellucid.errors import ConfigError, PriorError
 from pellucid.prior.base import State
@@ -289,3 +290,12 @@ def test_importing_needs_a_fraction_of_the_files_size_in_memory(tmp_path: Path) 
     growth = float(ran.stdout.split()[-1])
     print(f"{size:.0f} MiB imported with {growth:.0f} MiB more memory")
     assert size > 200 and growth < 0.25 * size
+
+
+def test_every_kind_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "checkpoints.md").read_text()
+    assert len(kinds()) >= 6
+    for name, kind in kinds().items():
+        assert f"`{name}`" in page, name
+        for option, fact in kind.options.items():
+            assert f"`{option}`" in page if fact.default is None else f"`{option}=" in page, (name, option)

@@ -53,7 +53,7 @@ KINDS = (
             ),
             ("ffhq_10m.pt (faces)", "https://github.com/DPS2022/diffusion-posterior-sampling"),
         ),
-        licence="guided-diffusion's code is MIT; of the weights nothing is said",
+        licence="guided-diffusion's code is MIT; for the weights see there",
         options={
             "head_channels": Option(64, "channels of an attention head (num_head_channels); 0 is one head"),
             "new_attention_order": Option(False, "trained with use_new_attention_order"),

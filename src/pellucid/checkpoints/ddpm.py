@@ -66,7 +66,7 @@ KINDS = (
                 "https://image-editing-test-12345.s3-us-west-2.amazonaws.com/checkpoints/celeba_hq.ckpt",
             ),
         ),
-        licence="SDEdit's code is MIT; of the weights nothing is said",
+        licence="SDEdit's code is MIT; for the weights see there",
         options=unet2d.SCHEDULE,
     ),
 )

@@ -107,7 +107,7 @@ KINDS = (
         plan=_plan,
         load=_load,
         published=(("vq-f4.zip (model.ckpt in it)", "https://ommer-lab.com/files/latent-diffusion/vq-f4.zip"),),
-        licence="latent-diffusion's code is MIT; of the weights nothing is said",
+        licence="latent-diffusion's code is MIT; for the weights see there",
         options={"scaling_factor": Option(1.0, "latents are this times what the encoder gives")},
     ),
 )

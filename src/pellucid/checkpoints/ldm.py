@@ -107,7 +107,7 @@ KINDS = (
             (f"{name}.zip (model.ckpt in it)", f"https://ommer-lab.com/files/latent-diffusion/{name}.zip")
             for name in ("celeba", "ffhq", "lsun_bedrooms")
         ),
-        licence="latent-diffusion's code is MIT; of the weights nothing is said",
+        licence="latent-diffusion's code is MIT; for the weights see there",
         options={
             "head_channels": Option(32, "channels of an attention head (num_head_channels); 0 is one head"),
             "schedule": Option("scaled_linear", unet2d.SCHEDULE["schedule"].summary),

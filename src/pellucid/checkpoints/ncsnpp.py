@@ -74,7 +74,8 @@ class _Reading:
             found = self.next() or "nothing"
             raise ValueError(
                 f"its modules are not those of output_skip and input_skip with summed pyramids, of which only "
-                f"UNet2DModel knows: where a {block} should be ({name}), there is {found}"
+                f"UNet2DModel knows: where a {block} should be ({name}), there is {found}; a residual input pyramid "
+                "without an output pyramid is --kind ncsnpp-residual"
             )
         original = f"all_modules.{self.blocks[self.at][0]}"
         self.names[original] = (block, name)
@@ -232,7 +233,7 @@ KINDS = (
                 "https://github.com/yang-song/score_sde_pytorch",
             ),
         ),
-        licence="score_sde_pytorch's code is Apache-2.0; of the weights nothing is said",
+        licence="score_sde_pytorch's code is Apache-2.0; for the weights see there",
         options={
             "sigma_min": Option(0.01, "the least noise level, where the file does not hold them"),
             "sigma_max": Option(348.0, "the largest noise level, where the file does not hold them"),
