@@ -60,7 +60,7 @@ def load_folder(
         network = _Sample(model, _label(folder, label, int(config["num_class_embeds"])))
     else:
         network = _Sample(model, None)
-    scheduler = _scheduler(folder)
+    scheduler = scheduler_config(folder)
     exploding = scheduler.get("_class_name") == VARIANCE_EXPLODING
     return DiffusionPrior(
         network,
@@ -233,7 +233,8 @@ def _prediction(config: dict[str, Any]) -> Prediction:
     return PREDICTIONS[kind]
 
 
-def _scheduler(folder: Path) -> dict[str, Any]:
+def scheduler_config(folder: Path) -> dict[str, Any]:
+    """The scheduler's configuration of a pipeline folder, {} where it has none."""
     for path in (folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json"):
         if path.is_file():
             return read_json(path)

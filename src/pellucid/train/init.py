@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from pellucid.errors import ConfigError
 from pellucid.train.config import PriorConfig, RunConfig
+from pellucid.zoo import Card, find, load, read_weights
 
 # Layers that see or make picture channels: there a grey network and a colour one can be turned into each other.
 INPUTS = ("stem.weight", "conv_in.weight")
@@ -91,31 +92,31 @@ def _fitted(name: str, value: Tensor, like: Tensor) -> Tensor:
 
 def _words(source: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The [network] and [schedule] that a source stands for."""
-    from pellucid.zoo import find
-
-    folder = find(source)
-    if (card := folder / "card.json").is_file():
-        from pellucid.zoo import Card
-
-        data = Card.read(folder).data
-        if "network" in data:
-            return {k: v for k, v in data["network"].items() if k not in ("channels", "scale")}, {}
-        raise ConfigError(f"{card} names no network to begin with")
-    from pellucid.zoo import load
-
-    model: Any = load(folder, precision="float32").network
-    model = model.model
-    keep = {k: v for k, v in dict(model.config).items() if not k.startswith("_")}
+    if (card := _own(source)) is not None:
+        return {k: v for k, v in card.data["network"].items() if k not in ("channels", "scale", "class")}, {}
     from pellucid.checkpoints.diffusers import scheduler_config
 
-    return {"class": "UNet2DModel", **keep}, dict(scheduler_config(folder))
+    model = _foreign(source)
+    keep = {k: v for k, v in dict(model.config).items() if not k.startswith("_")}
+    return {"class": "UNet2DModel", **keep}, dict(scheduler_config(find(source)))
 
 
 def _weights(source: str) -> dict[str, Tensor]:
-    from pellucid.zoo import Card, find, load, read_weights
+    if (card := _own(source)) is not None:
+        return read_weights(card)
+    return dict(_foreign(source).state_dict())
 
+
+def _own(source: str) -> Card | None:
+    """The card of a network in our own format; None for a folder in diffusers'."""
     folder = find(source)
-    if (folder / "card.json").is_file() and (folder / "model.safetensors").is_file():
-        return read_weights(Card.read(folder))
-    network: Any = load(folder, precision="float32").network
-    return dict(network.model.state_dict())
+    card = Card.read(folder) if (folder / "card.json").is_file() else None
+    return card if card is not None and "network" in card.data else None
+
+
+def _foreign(source: str) -> Any:
+    """The diffusers module of an imported prior."""
+    model = getattr(load(find(source), precision="float32").network, "model", None)
+    if model is None or not hasattr(model, "config"):
+        raise ConfigError(f"{source} is no network that training can begin from: shipped ones and UNet2DModels are")
+    return model

@@ -127,7 +127,7 @@ def centre_crops(path: Path, size: int = 256, *, channels: int = 3, count: int |
         ConfigError: no picture is large enough.
     """
     opened = open_source(path, channels=channels, **source)
-    large = [k for k, sides in enumerate(opened.sizes) if min(sides) >= size]
+    large = [k for k, shape in enumerate(opened.shapes) if min(shape) >= size]
     if not large:
         raise ConfigError(f"{path} holds no picture of at least {size} x {size} pixels")
     chosen = large if count is None else [large[int(k)] for k in np.linspace(0, len(large) - 1, min(count, len(large)))]
