@@ -207,6 +207,7 @@ class Plan:
         trajectory: what is measured of the estimate after every step: psnr, residual, effnet_distance.
         published: numbers of a paper, by task, method and metric, which the report prints beside ours; and its source.
         notes: text for the report.
+        space: for `pellucid tune`: ranges of options, `scale = { low = 0.1, high = 10, log = true }`, or lists.
     """
 
     data: Data
@@ -225,6 +226,7 @@ class Plan:
     trajectory: list[str] = field(default_factory=list)
     published: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
+    space: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", listed(self.seeds))

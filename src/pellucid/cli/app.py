@@ -15,6 +15,7 @@ from pellucid.cli.importing import import_
 from pellucid.cli.measure import compare
 from pellucid.cli.report import report
 from pellucid.cli.restore import restore
+from pellucid.cli.tune import tune
 from pellucid.cli.verify import verify
 
 app = typer.Typer(
@@ -46,4 +47,5 @@ app.add_typer(priors.app, name="priors")
 app.add_typer(train.app, name="train")
 app.command("bench")(bench)
 app.command("report")(report)
+app.command("tune")(tune)
 app.command("overhead")(overhead)

@@ -38,6 +38,10 @@ def restore(
     samples: Annotated[int, typer.Option(help="Draw several: their mean, each, and their pixelwise spread.")] = 1,
     nfe: Nfe = None,
     settings: Settings = None,
+    method_config: Annotated[
+        Path | None,
+        typer.Option(help="Method and settings from a file of `pellucid tune`; options given here go first."),
+    ] = None,
     seconds: Annotated[float | None, typer.Option(help="Time limit a picture; keeps what is reached.")] = None,
     max_side: MaxSide = None,
     shape: Annotated[
@@ -55,8 +59,10 @@ def restore(
     """Restore pictures: each is a measurement y = A(x) + noise, the result is an x."""
     from pellucid.cli.batch import Outputs, restore_all
     from pellucid.cli.inputs import jobs
-    from pellucid.cli.settings import Request, understand
+    from pellucid.cli.settings import Request, configured, understand
 
+    if method_config is not None:
+        method, nfe, settings = configured(method_config, method, nfe, settings or [])
     request = Request(
         operator=operator,
         noise=noise,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pellucid.errors import ConfigError, ProblemError
@@ -51,7 +52,7 @@ class Setup:
         """The method, and its network calls where they are not its default.
 
         If none was asked for, what did best on noisy measurements with the shipped prior: DDRM where the operator's
-        spectrum is known, PiGDM where it is linear, else DPS, which needs nothing but A.
+        spectrum is known, PiGDM where it is linear, else (and with a latent prior) DPS, which needs nothing but A.
         """
         from pellucid import methods
         from pellucid.operators.base import LinearOperator, Spectral
@@ -59,7 +60,10 @@ class Setup:
         if self.preset is not None:
             return self.preset, self.request.nfe
         ladder = ((Spectral, "ddrm", 50), (LinearOperator, "pigdm", 30), (object, "dps", 100))
-        name, nfe = next((name, nfe) for rung, name, nfe in ladder if isinstance(operator, rung))
+        linear = self.prior.codec.linear  # behind an autoencoder no operator is
+        name, nfe = next(
+            (name, nfe) for rung, name, nfe in ladder if isinstance(operator, rung) and (linear or rung is object)
+        )
         return methods.get(name), self.request.nfe or nfe
 
 
@@ -107,6 +111,20 @@ def method_options(pairs: Sequence[str]) -> dict[str, Any]:
             raise ConfigError(f"--set {pair}: the value must be finite")
         options[name] = value
     return options
+
+
+def configured(path: Path, method: str, nfe: int | None, pairs: Sequence[str]) -> tuple[str, int | None, list[str]]:
+    """Method, nfe and settings of a file of `pellucid tune`, under what was given beside it.
+
+    Raises:
+        ConfigError: the file cannot be read, or is of another method than the one given.
+    """
+    from pellucid.bench.settings_file import load
+
+    found = load(path)
+    if method not in ("auto", found.method):
+        raise ConfigError(f"{path} holds settings of {found.method}, not of {method}")
+    return found.method, nfe or found.nfe, [*(f"{name}={value}" for name, value in found.options.items()), *pairs]
 
 
 def _value(text: str) -> Any:

@@ -67,8 +67,8 @@ def _statements(results: Results) -> str:
     first = (
         f"Pictures: {escape(str(data['path']))}, {size}, colour {data['colour']}. A number is mean ± standard "
         "deviation over the pictures, each the mean over its seeds. In small print: the mean paired difference to "
-        "the reference, with its 95 % bootstrap interval (BCa, 10 000 resamples); green where all of it is better, orange where all "
-        "of it is worse. Metrics of sets have one number and no interval."
+        "the reference, with its 95 % bootstrap interval (BCa, 10 000 resamples); green "
+        "where all of it is better, orange where all of it is worse. Metrics of sets have one number and no interval."
     )
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     paper = "".join(f'<li class="paper">paper: {escape(source)}</li>' for source in results.sources)
