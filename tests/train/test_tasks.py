@@ -14,6 +14,7 @@ from pellucid import zoo
 from pellucid.errors import ConfigError, UnknownNameError
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.nn.unet import UNet
+from pellucid.prior.base import State
 from pellucid.train.config import PriorConfig, ShipConfig
 from pellucid.train.degradation import Degradation
 from pellucid.train.export import ship
@@ -216,9 +217,20 @@ def test_a_unet2d_learns_on_its_schedule_and_min_snr_weighs_the_error_of_x0(tmp_
             expected = (snr.clamp(max=5) * (x0 - batch["x0"]).square().flatten(1).mean(1)).mean()
             errors[prediction] = float(made.objective(**batch))
         assert errors[prediction] == pytest.approx(float(expected), rel=1e-3)
-    run = Trainer(task("prior", tmp_path, network=network))
+    run = Trainer(task("prior", tmp_path, network=network, schedule={"prediction_type": "v_prediction"}))
     run.train()
-    assert run.step == 6
+    ship(run, "c", tmp_path / "shipped")
+    prior, expected = zoo.load(tmp_path / "shipped", precision="float32"), run.task.prior(run.averaged_model())
+    state = State(torch.rand(1, 3, 16, 16), torch.tensor([300.0], dtype=torch.float64), 0)
+    with torch.no_grad():
+        assert torch.allclose(prior.estimate(state).x0, expected.estimate(state).x0, atol=1e-2)
+    begun = task("prior", tmp_path, network={}, init=str(tmp_path / "shipped"))
+    assert begun.config.schedule["prediction_type"] == "v_prediction"
+    own, given = (
+        begun.model.state_dict(),
+        zoo.load(tmp_path / "shipped", precision="float32").network.model.state_dict(),
+    )
+    assert all(torch.equal(own[key], given[key]) for key in own)
 
 
 def test_denoising_psnr_of_the_identity_is_the_noise_level() -> None:

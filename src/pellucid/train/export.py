@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ import torch
 from torch import nn
 
 from pellucid.errors import ConfigError
+from pellucid.nn.edm import EDMDenoiser
 from pellucid.train.quality import quality
+from pellucid.train.tasks.prior import PriorTask, TimestepObjective
 from pellucid.train.trainer import Trainer
 
 
@@ -44,8 +47,28 @@ def ship(trainer: Trainer, command: str, to: Path | None = None) -> dict[str, An
         extra = {"summary": shipping.summary, **extra, "data": {"what": shipping.data}}
         extra["data"]["licences"] = counted | shipping.licences
         extra |= shipping.notes
-    write(trainer, model, target, extra)
+    if isinstance(trainer.task, PriorTask) and not isinstance(model, EDMDenoiser):
+        write_diffusers(trainer.task, model, target, extra)
+    else:
+        write(trainer, model, target, extra)
     return measured
+
+
+def write_diffusers(task: PriorTask, model: Any, folder: Path, extra: dict[str, Any]) -> None:
+    """Writes a UNet2DModel as the pipeline folder that diffusers and `--prior` take; what was there is replaced."""
+    objective = task.objective
+    assert isinstance(objective, TimestepObjective)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as made:
+        partial = Path(made) / folder.name
+        model.save_pretrained(partial / "unet", safe_serialization=True)
+        (partial / "scheduler").mkdir()
+        scheduler = {"_class_name": "DDPMScheduler", **objective.schedule}
+        (partial / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler, indent=2) + "\n")
+        (partial / "training.json").write_text(json.dumps(extra, indent=2, ensure_ascii=False) + "\n")
+        if folder.exists():
+            os.replace(folder, Path(made) / "old")
+        os.replace(partial, folder)
 
 
 def write(trainer: Trainer, model: nn.Module, folder: Path, extra: dict[str, Any]) -> None:

@@ -59,7 +59,7 @@ class PriorTask(Task):
 
     def card(self, model: nn.Module) -> dict[str, Any]:
         if not isinstance(model, EDMDenoiser):
-            raise ConfigError("a UNet2DModel is shipped as a diffusers folder")
+            raise ConfigError("a UNet2DModel is shipped as a diffusers folder and has no card")
         unet = model.network
         assert isinstance(unet, UNet)
         span = "pictures in [0, 1] are mapped to [-1, 1]"
