@@ -148,8 +148,9 @@ def check_types(preset: Preset, options: dict[str, Any]) -> None:
         if isinstance(default, int | float) and not isinstance(value, int | float):
             raise ConfigError(f"{preset.name}: {name} is a number such as {default}, not {value!r}")
         # A default of none stands for a number that is found by rule; which kind, the method's annotations say.
-        whole = type(default) is int or "int" in preset.annotations[name].split(" | ")
-        if (default is None and isinstance(value, str)) or (whole and isinstance(value, float)):
+        kinds = preset.annotations[name].split(" | ")
+        whole = type(default) is int or "int" in kinds
+        if (default is None and isinstance(value, str) and "str" not in kinds) or (whole and isinstance(value, float)):
             raise ConfigError(f"{preset.name}: {name} is a {'whole ' if whole else ''}number, not {value!r}")
 
 

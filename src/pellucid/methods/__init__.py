@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pellucid.errors import ConfigError, UnknownNameError
@@ -21,6 +22,7 @@ from pellucid.methods.pigdm import pigdm
 from pellucid.methods.pinv import pinv
 from pellucid.methods.repaint import repaint
 from pellucid.methods.ssd import ssd, ssd_plus
+from pellucid.methods.supervised import is_estimator, supervised
 from pellucid.methods.unconditional import unconditional
 from pellucid.operators.base import Operator
 from pellucid.operators.color import Grey
@@ -127,11 +129,13 @@ METHODS: dict[str, Preset] = {
 
 
 def get(name: str) -> Preset:
-    """The preset of that name.
+    """The preset of that name; the name or folder of a supervised network stands for that network alone.
 
     Raises:
         UnknownNameError: there is none; the message names the nearest.
     """
+    if name not in METHODS and is_estimator(name):
+        return Preset(name, partial(supervised, name), models_noise=False)
     if name not in METHODS:
         raise UnknownNameError("method", name, METHODS)
     return METHODS[name]
@@ -157,5 +161,6 @@ __all__ = [
     "repaint",
     "ssd",
     "ssd_plus",
+    "supervised",
     "unconditional",
 ]

@@ -6,13 +6,14 @@ from pellucid.consistency.backprojection import Replacement
 from pellucid.consistency.guidance import PosteriorGuidance, Rule
 from pellucid.grid import Uniform
 from pellucid.method import Method
+from pellucid.methods.supervised import initial_estimate
 from pellucid.start.admm import TotalVariation
 from pellucid.start.base import Start
 from pellucid.start.initial import Noised, PseudoInverse
 from pellucid.transition import DDPM
 
 
-def ccdf(nfe: int = 100, fraction: float = 0.3, initial: Start | None = None) -> Method:
+def ccdf(nfe: int = 100, fraction: float = 0.3, initial: str | Start | None = None) -> Method:
     """CCDF: start from a noised initial estimate instead of from noise, then project. For noiseless measurements.
 
     Reference: Chung, Sim and Ye, Come-Closer-Diffuse-Faster, CVPR 2022.
@@ -25,9 +26,9 @@ def ccdf(nfe: int = 100, fraction: float = 0.3, initial: Start | None = None) ->
     Args:
         nfe: network calls.
         fraction: where to start, as a share of all time; the better the estimate, the smaller.
-        initial: the estimate; A^+ y if not given.
+        initial: the estimate: a start, "pinv" (A^+ y, the default), "tv", or a supervised network's name or folder.
     """
-    start = Noised(initial or PseudoInverse(), fraction)
+    start = Noised(initial_estimate(initial, PseudoInverse()), fraction)
     return Method(Uniform(nfe), DDPM(), start=start, consistency=Replacement(), name="ccdf")
 
 
@@ -36,7 +37,7 @@ def ccdf_dps(
     fraction: float = 0.3,
     scale: float = 1.0,
     rule: Rule = "likelihood",
-    initial: Start | None = None,
+    initial: str | Start | None = None,
 ) -> Method:
     """CCDF-DPS: start from a noised initial estimate, then DPS.
 
@@ -49,8 +50,8 @@ def ccdf_dps(
         nfe: network calls, each with one vector-Jacobian product.
         fraction: where to start.
         scale, rule: see `dps`.
-        initial: the estimate; total variation's if not given.
+        initial: the estimate: a start, "pinv", "tv" (the default), or a supervised network's name or folder.
     """
-    start = Noised(initial or TotalVariation(), fraction)
+    start = Noised(initial_estimate(initial, TotalVariation()), fraction)
     guidance = PosteriorGuidance(scale, rule)
     return Method(Uniform(nfe), DDPM(), start=start, consistency=guidance, clip="recompute", name="ccdf-dps")

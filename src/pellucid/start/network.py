@@ -12,10 +12,10 @@ from pellucid.codec import AffineCodec, Decoded
 from pellucid.errors import CompatibilityError, NeedsCapability, ShapeError
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator, Operator
+from pellucid.operators.shown import network_input
 from pellucid.prior.base import Prior, State
 from pellucid.problem import Observation
 from pellucid.start.base import Start
-from pellucid.train.degradation import network_input
 
 Shown = Literal["auto", "y", "pinv"]
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from pellucid.errors import ConfigError
-from pellucid.operators.base import LinearOperator, Operator
+from pellucid.operators.base import Operator
+from pellucid.operators.shown import network_input
 from pellucid.operators.text import parse
 from pellucid.typing import Shape
 
@@ -72,29 +73,3 @@ class Degradation:
             y = y + level.reshape(-1, *[1] * (y.ndim - 1)) * noise
             pairs.append((y, network_input(y, operator)))
         return torch.cat([y for y, _ in pairs]), torch.cat([v for _, v in pairs])
-
-
-def network_input(y: Tensor, operator: Operator) -> Tensor:
-    """What a supervised network is shown: y or A^+ y.
-
-    A measurement that is a picture, smaller by a whole factor at most, is shown as it is; any other as A^+ y (Jin et
-    al., IEEE TIP 2017: filtered back-projection before a UNet).
-
-    Raises:
-        ConfigError: y is no picture, and A is not linear.
-    """
-    c, h, w = operator.image_shape
-    shape = tuple(operator.measurement_shape)
-    if len(shape) == 3 and shape[0] == c and h % shape[1] == 0 and shape[1] * w == shape[2] * h:
-        return y
-    if isinstance(operator, LinearOperator):
-        return operator.pinv(y)
-    raise ConfigError(f"a measurement of shape {shape} is no picture, and a nonlinear operator has no pseudo-inverse")
-
-
-def upscaling(operator: Operator) -> int:
-    """How many times finer the picture is than what the network is shown."""
-    c, h, w = operator.image_shape
-    shape = tuple(operator.measurement_shape)
-    picture = len(shape) == 3 and shape[0] == c and h % shape[1] == 0 and shape[1] * w == shape[2] * h
-    return h // shape[1] if picture else 1

@@ -149,6 +149,21 @@ def load_module(name: str | Path, kind: str, device: str = "cpu") -> tuple[torch
     return placed(build(card), device), card
 
 
+def load_estimator(name: str | Path, device: str = "cpu") -> torch.nn.Module:
+    """A supervised network y -> x by name, or by its folder (ours, or an imported restorer's).
+
+    Raises:
+        UnknownNameError, PriorError: as `load_module`.
+    """
+    folder = find(name)
+    if (folder / "card.json").is_file() and "checkpoint" in Card.read(folder).data:
+        from pellucid.checkpoints.folder import load as load_imported
+
+        imported: torch.nn.Module = load_imported(folder, device, role="restorer")
+        return imported
+    return load_module(name, "estimator", device)[0]
+
+
 def load_autoencoder(name: str | Path, device: str = "cpu", precision: str = "float32") -> AutoencoderCodec:
     """A shipped autoencoder by name, or any by its folder (ours, or a diffusers VQModel or AutoencoderKL), as a codec.
 
@@ -253,6 +268,7 @@ __all__ = [
     "folders",
     "load",
     "load_autoencoder",
+    "load_estimator",
     "load_module",
     "read_weights",
 ]

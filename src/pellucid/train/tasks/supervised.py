@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pellucid.nn.estimator import make_estimator
+from pellucid.operators.shown import upscaling
 from pellucid.train.config import SupervisedConfig
-from pellucid.train.degradation import Degradation, upscaling
+from pellucid.train.degradation import Degradation
 from pellucid.train.tasks.base import DEGRADATION, Batch, Task, validation_pictures
 
 
@@ -26,7 +27,7 @@ class SupervisedTask(Task):
         torch.manual_seed(config.seed)
         self.degradation = Degradation(config.operator, config.noise)
         side = min(config.crops)
-        self.scale = upscaling(self.degradation.operator((config.channels, side, side), np.random.default_rng(0)))
+        self.scale = upscaling(self.degradation.operator((config.channels, side, side), np.random.default_rng(0))) or 1
         self.network = {"class": config.kind, "channels": config.channels, "scale": self.scale, **config.network}
         self.model = make_estimator(self.network)
         self.objectives = {"estimator": EstimationObjective(self.model, config.loss)}
