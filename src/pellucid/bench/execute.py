@@ -176,7 +176,7 @@ def _features(job: Job, setting: Setting, image: Tensor) -> list[dict[str, Any]]
         found = list(zip(job.keys, scores.features(metric, plan.protocol, image), strict=True))
         found += [(truth_key(i), _of_truth(metric.name, plan.protocol, plan.data, i.path)) for i in job.images]
         rows += [
-            {"key": key, "metric": metric.name, "crops": len(f), "values": f.float().flatten().tolist()}
+            {"key": key, "metric": metric.name, "crops": len(f), "values": f.float().contiguous().numpy().tobytes()}
             for key, f in found
         ]
     return rows

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
-from pathlib import Path
 
 from pellucid import zoo
-from pellucid.errors import UnknownNameError
 from pellucid.prior.base import Prior
 
 PARTS = (".json", ".safetensors")
@@ -21,9 +19,7 @@ def loaded(name: str, device: str, precision: str) -> Prior:
 
 def fingerprint(name: str) -> str:
     """The sha256 of the card, which holds that of the weights; of a folder without a card, of all its files."""
-    folder = {card.name: card.folder for card in zoo.available()}.get(name, Path(name))
-    if not folder.is_dir():
-        raise UnknownNameError("prior", name, [card.name for card in zoo.available()])
+    folder = zoo.find(name)
     card = folder / "card.json"
     files = [card] if card.is_file() else sorted(p for p in folder.rglob("*") if p.suffix in PARTS and p.is_file())
     digest = hashlib.sha256()

@@ -14,6 +14,7 @@ from pellucid.bench.jobs import Job, Run, jobs, levels, runs
 from pellucid.bench.measuring import Level
 from pellucid.bench.plan import Plan
 from pellucid.bench.store import require_arrow
+from pellucid.bench.toml import is_number, require
 from pellucid.cli.settings import check_types
 from pellucid.errors import ConfigError, PellucidError
 from pellucid.operators import JPEG, Operator, parse
@@ -120,8 +121,10 @@ def _check_metrics(plan: Plan, images: list[Image], found: _Findings) -> None:
             metric = scores.find(name)
             if not metric.per_image and not (plan.save or plan.features):
                 raise ConfigError("a metric of whole sets needs save = true, or features = true")
-            for image in {image.shape: image for image in images}.values():
-                scores.probe([name], plan.protocol, stacked(plan.data, [image]))
+            shapes = {image.shape: image for image in images}
+            pictures = [stacked(plan.data, [image]) for image in shapes.values()]
+            for picture in pictures or [torch.zeros(1, 3, 256, 256)]:
+                scores.probe([name], plan.protocol, picture)
 
 
 def _check_level(level: Level, shapes: dict[Shape, str], found: _Findings) -> dict[Shape, Operator]:
@@ -202,3 +205,7 @@ def _check_reference(plan: Plan, work: tuple[Job, ...], found: _Findings) -> Non
             found.errors += [
                 f"[published.{task}]: no method has the label {label!r}" for label in rows if label not in labels
             ]
+            for name, value in (item for values in rows.values() for item in values.items()):
+                with found.at(f"[published.{task}]"):
+                    scores.find(name)
+                    require(is_number(value), f"{name} is a number, not {value!r}")

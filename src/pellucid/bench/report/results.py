@@ -115,7 +115,8 @@ class Results:
         found: dict[str, float] = {}
         for plan in self.plans:
             rows = plan["plan"]["published"].get(task, {})
-            found |= rows.get(label, {}) if isinstance(rows, dict) else {}
+            numbers = rows.get(label, {}) if isinstance(rows, dict) else {}
+            found |= {scores.find(name).name: float(value) for name, value in numbers.items()}
         return found
 
     @property

@@ -168,8 +168,8 @@ class _Sets:
         self.features: dict[tuple[str, str], Tensor] = {}
         for store in results.stores if results.set_metrics else ():
             for row in store.read("features"):
-                values = torch.tensor(row["values"], dtype=torch.float64).reshape(row["crops"], -1)
-                self.features[row["key"], row["metric"]] = values
+                values = torch.frombuffer(bytearray(row["values"]), dtype=torch.float32).double()
+                self.features[row["key"], row["metric"]] = values.reshape(row["crops"], -1)
 
     def cell(self, group: Group, label: str, metric: Metric, notes: list[str]) -> Cell:
         published = self.results.published(group.task, label).get(metric.name)
