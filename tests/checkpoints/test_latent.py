@@ -350,3 +350,19 @@ def test_pipelines_that_are_no_priors_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latent" / "vqvae" / "config.json").write_text('{"_class_name": "AsymmetricAutoencoderKL"}')
     with pytest.raises(PriorError, match="not a VQModel or AutoencoderKL"):
         load(tmp_path / "latent")
+
+
+def test_the_command_finds_a_method_for_latents_by_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import numpy as np
+    from PIL import Image
+
+    from pellucid.cli import run
+
+    save_latent(tmp_path / "prior")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (13, 18, 3), dtype=np.uint8)).save(tmp_path / "in.png")
+    request = ["restore", tmp_path / "in.png", "--prior", tmp_path / "prior", "--operator", "gaussian-blur:std=1"]
+    request += ["--noise", "0.05", "--nfe", "3", "-o", tmp_path / "out.png"]
+    assert run([str(word) for word in request]) == 0
+    assert "dps, 3 network calls" in capsys.readouterr().out
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (18, 13)
