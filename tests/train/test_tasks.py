@@ -70,6 +70,10 @@ def test_what_is_shipped_loads_and_equals_the_averaged_model(kind: str, tmp_path
             assert float(codec.encode(torch.rand(4, 3, 32, 32)).std()) == pytest.approx(1.0, abs=0.5)
         else:
             pair = [m(x) for m in (expected, module)]
+            if kind == "denoiser":  # also a prior, for plug-and-play methods
+                prior = zoo.load(tmp_path / "shipped", precision="float32")
+                seen = prior.network(2 * x - 1, torch.tensor([0.1]))
+                assert torch.allclose(seen, 2 * pair[1] - 1, atol=1e-5)
     assert torch.allclose(*pair, atol=2e-2 * float(pair[0].abs().max()))
     assert card.data["training"]["steps"] == 6 and card.data["command"] == "the command"
 

@@ -181,29 +181,38 @@ def load_autoencoder(name: str | Path, device: str = "cpu", precision: str = "fl
 
 
 def _own(card: Card, device: str, autocast: torch.dtype | None) -> DiffusionPrior:
+    """The prior of a card in our own format; a blind denoiser is one for plug-and-play methods."""
     from pellucid.zoo.networks import build, placed
 
+    if card.kind == "denoiser":
+        from pellucid.nn.picture_denoiser import PictureDenoiser
+
+        blind = PictureDenoiser(placed(build(card), device), None)
+        return DiffusionPrior(
+            blind, predicts="denoiser", channels=card.data["network"].get("channels", 3), autocast=autocast
+        )
     if card.kind not in ("prior", "latent-prior"):
         raise PriorError(f"{card.name} is of the kind {card.kind!r}, no prior; `pellucid list priors` shows which are")
     denoiser = build(card)
     assert isinstance(denoiser, EDMDenoiser)
     network: Any = denoiser.network
     latent = card.kind == "latent-prior"
-    codec = None
-    if latent:
-        near = card.folder.parent / str(card.data["codec"])
-        codec = load_autoencoder(
-            near if near.is_dir() else card.data["codec"], device, "bfloat16" if autocast else "float32"
-        )
     return DiffusionPrior(
         placed(denoiser, device),
         DiscreteVP.scaled_linear() if latent else DiscreteVP.linear(),
         "denoiser",
-        codec=codec,
+        codec=_codec(card, device, autocast) if latent else None,
         multiple=network.multiple,
         channels=None if latent else card.data["network"].get("channels", 3),
         autocast=autocast,
     )
+
+
+def _codec(card: Card, device: str, autocast: torch.dtype | None) -> AutoencoderCodec:
+    """The autoencoder of a latent prior: the one that lies beside it, or a shipped one."""
+    beside = card.folder.parent / str(card.data["codec"])
+    precision = "bfloat16" if autocast is not None else "float32"
+    return load_autoencoder(beside if beside.is_dir() else card.data["codec"], device, precision)
 
 
 def read_weights(card: Card) -> dict[str, torch.Tensor]:
