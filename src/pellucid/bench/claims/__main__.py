@@ -1,0 +1,77 @@
+"""`python -m pellucid.bench.claims`: the studies that no plan describes, the result files, the page."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pellucid import zoo
+from pellucid.bench.claims import collect as collecting
+from pellucid.bench.claims import inversion as inverting
+from pellucid.bench.claims import page as paging
+from pellucid.bench.claims import timing as taking_time
+from pellucid.bench.plan import Data
+
+app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+PLANS = ("ssd-table1", "ssd-inversion", "ssd-plus", "ssd-scales")
+RUNS = (("ssd", 30), ("ddnm", 100))
+
+Pictures = Annotated[Path, typer.Option(help="Folder of pictures.")]
+Size = Annotated[int, typer.Option(help="Side in pixels, after the largest square was reduced.")]
+Count = Annotated[int | None, typer.Option(help="The first so many; all if not given.")]
+Prior = Annotated[str, typer.Option(help="Name or folder.")]
+Precision = Annotated[str, typer.Option(help="As in a plan.")]
+PHOTOS = Path("../shared/photos/eval")
+
+
+@app.command()
+def inversion(
+    out: Annotated[Path, typer.Argument(help="A CSV file; a killed run goes on in it.")],
+    pictures: Pictures = PHOTOS,
+    size: Size = 128,
+    count: Count = None,
+    prior: Prior = "photo",
+    precision: Precision = "openvino",
+) -> None:
+    """S5: mean and spread of the noise that is predicted on the way up."""
+    data = Data(pictures, size=size, crop="square", count=count)
+    inverting.study(zoo.load(prior, "cpu", precision), data, out)
+
+
+@app.command()
+def timing(
+    out: Annotated[Path, typer.Argument(help="A CSV file.")],
+    pictures: Pictures = PHOTOS,
+    size: Size = 128,
+    count: Count = 6,
+    prior: Prior = "photo",
+    precision: Precision = "openvino",
+) -> None:
+    """S1: seconds of methods that take turns."""
+    data = Data(pictures, size=size, crop="square", count=count)
+    taking_time.study(zoo.load(prior, "cpu", precision), data, "bicubic:factor=4", RUNS, out)
+
+
+@app.command()
+def collect(
+    runs: Annotated[Path, typer.Argument(help="Folder of the runs, named as their plans.")],
+    out: Annotated[Path, typer.Option(help="Folder of the result files.")] = paging.ROOT / "bench/results/ssd",
+) -> None:
+    """Small result files from finished runs."""
+    collecting.collect(runs, out, PLANS)
+
+
+@app.command()
+def page(
+    check: Annotated[bool, typer.Option("--check", help="Say whether it is up to date; write nothing.")] = False,
+) -> None:
+    """Write docs/reproduction.md and its pictures from the result files."""
+    sys.exit(paging.write(check=check))
+
+
+if __name__ == "__main__":
+    app()

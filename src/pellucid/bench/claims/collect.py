@@ -1,0 +1,123 @@
+"""From folders of finished runs to the small result files that are committed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pellucid.bench.claims.results import save_table
+from pellucid.bench.priors import fingerprint
+from pellucid.bench.run import save_json
+from pellucid.bench.store import Store
+from pellucid.errors import ConfigError
+from pellucid.metrics.frechet import frechet_distance, moments
+from pellucid.zoo import Card, find
+
+COLUMNS = ("plan", "task", "label", "image", "nfe", "psnr", "effnet_distance", "residual", "seconds")
+REPLICATES = 100
+COPIED = ("inversion.csv", "timing.csv")
+
+
+def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
+    """Writes the result files of the runs that are there.
+
+    Args:
+        runs: a folder of folders of `pellucid bench`, named as their plans; and the files of the studies.
+        out: the folder of the result files.
+        plans: which, in their order.
+
+    Raises:
+        ConfigError: a row of a run says that a method failed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    rows, sets, records = [], [], {}
+    for plan in plans:
+        folder = runs / plan
+        if not (folder / "plan.json").is_file():
+            continue
+        plan_json = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+        names = {image["name"] for image in plan_json["images"]}  # a folder may hold more, of a larger plan cut short
+        found = [row for row in Store(folder).read() if row["image"] in names]
+        if failed := [row for row in found if row["status"] != "ok"]:
+            raise ConfigError(f"{folder}: {len(failed)} rows failed, the first with {failed[0]['error']}")
+        found.sort(key=lambda row: (row["task"], row["label"], row["image"]))
+        rows += [{**row, "plan": plan} for row in found]
+        sets += _sets(plan, found, _features(folder))
+        records[plan] = _record(plan_json, found)
+    save_table(out / "rows.csv", rows, COLUMNS)
+    save_table(out / "sets.csv", sets, ("plan", "task", "label", "frechet"))
+    for name in COPIED:
+        if (runs / name).is_file():
+            shutil.copyfile(runs / name, out / name)
+    save_json(out / "provenance.json", records)
+
+
+def _record(plan: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What of plan.json a page needs."""
+    data = plan["plan"]["data"]
+    return {
+        "source": plan["source"],
+        "title": plan["plan"]["title"],
+        "pictures": len(plan["images"]),
+        "size": data["size"],
+        "crop": data["crop"],
+        "priors": plan["priors"],
+        "weights": {name: _weights(name, digest) for name, digest in plan["priors"].items()},
+        "precision": plan["precision"],
+        "metrics": plan["metrics"],
+        "tasks": {task["name"]: task["operator"] for task in plan["plan"]["task"]},
+        "seconds": round(sum(row["seconds"] for row in rows)),
+        "versions": plan["versions"],
+        "commit": plan["commit"],
+        "machine": plan["machine"],
+        "written": plan["written"],
+    }
+
+
+def _weights(prior: str, digest: str) -> str:
+    """sha256 of the weights. Raises `ConfigError` where the prior is no longer the one of the run."""
+    if fingerprint(prior) != digest:
+        raise ConfigError(f"the prior {prior} is not the one that was run ({digest[:12]}...)")
+    return str(Card.read(find(prior)).data["sha256"])
+
+
+def _features(folder: Path) -> dict[str, Tensor]:
+    """Features by key, (crops, d)."""
+    return {
+        row["key"]: torch.tensor(row["values"], dtype=torch.float64).reshape(row["crops"], -1)
+        for row in Store(folder).read("features")
+    }
+
+
+def _sets(plan: str, rows: Sequence[Mapping[str, Any]], features: Mapping[str, Tensor]) -> list[dict[str, Any]]:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["task"], row["label"]), []).append(row)
+    made = []
+    for (task, label), group in groups.items():
+        if all(row["key"] in features for row in group):
+            results = torch.stack([features[row["key"]] for row in group])
+            truths = torch.stack([features[f"truth-{row['image_sha256'][:24]}"] for row in group])
+            numbers = replicates(results, truths)
+            made.append({"plan": plan, "task": task, "label": label, "frechet": " ".join(f"{v:.4g}" for v in numbers)})
+    return made
+
+
+def replicates(results: Tensor, truths: Tensor, count: int = REPLICATES, seed: int = 0) -> list[float]:
+    """Fréchet distance of results and truths, both (pictures, crops, d), and of `count` resamples of the pictures.
+
+    The resamples are the same for every method, so differences of replicates are those of one set of pictures. With
+    pictures twice in it a resample has a smaller covariance and a larger distance than the set itself, in all methods
+    alike: replicates serve for differences, not for the number's own error.
+    """
+    n = len(results)
+    generator = np.random.default_rng(seed)
+    choices = [np.arange(n), *(generator.integers(n, size=n) for _ in range(count))]
+    return [frechet_distance(*moments(results[c].flatten(0, 1)), *moments(truths[c].flatten(0, 1))) for c in choices]
