@@ -273,14 +273,21 @@ def test_collected_files_hold_what_the_run_said(tmp_path: Path) -> None:
     for number in range(3):
         key = f"k{number}"
         scores = {"psnr": 20.0 + number, "effnet_distance": 0.1, "residual": 0.0, "seconds": 2.0, "nfe": 29}
-        where = {"task": "sr4", "label": "ssd-30", "image": f"p{number}", "image_sha256": f"{number:064d}"}
+        where = {"task": "sr4", "label": "ssd-30", "image": f"p{number}", "image_sha256": f"{number}" * 64}
         rows.append({"key": key, "status": "ok", "error": None, **where, **scores})
-        for name in (key, f"truth-{number:024d}"):
+        for name in (key, "truth-" + f"{number}" * 24):
             values = torch.randn(4 * 5, generator=generator).tolist()
             features.append({"key": name, "metric": "effnet_frechet", "crops": 4, "values": values})
     Store(run).put("a", {"rows": rows, "features": features})
     plan = {"data": {"size": 128, "crop": "square"}, "title": "t", "task": [{"name": "sr4", "operator": "identity"}]}
-    record = {"plan": plan, "source": "s", "images": [{"name": name} for name in IMAGES[:3]], "priors": {}, "precision": "p", "metrics": {}}
+    record = {
+        "plan": plan,
+        "source": "s",
+        "images": [{"name": name} for name in IMAGES[:3]],
+        "priors": {},
+        "precision": "p",
+        "metrics": {},
+    }
     record |= {"versions": {}, "commit": "c", "machine": "m", "written": "now"}
     (run / "plan.json").write_text(json.dumps(record))
     collect(tmp_path, out, ["ssd-table1", "absent"])

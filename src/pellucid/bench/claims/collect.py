@@ -91,7 +91,7 @@ def _weights(prior: str, digest: str) -> str:
 def _features(folder: Path) -> dict[str, Tensor]:
     """Features by key, (crops, d)."""
     return {
-        row["key"]: torch.tensor(row["values"], dtype=torch.float64).reshape(row["crops"], -1)
+        row["key"]: torch.from_numpy(np.frombuffer(row["values"], "<f4").astype(np.float64)).reshape(row["crops"], -1)
         for row in Store(folder).read("features")
     }
 
