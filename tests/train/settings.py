@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 UNET = {"widths": [8, 16], "blocks": [1, 1], "heads": 1, "embedding": 16}
-VQ = {"block_out_channels": [8, 16], "num_vq_embeddings": 16, "norm_num_groups": 4}
+VQ = {"block_out_channels": [8, 16], "num_vq_embeddings": 16, "norm_num_groups": 1}
 SWINIR = {"width": 12, "depths": [2], "heads": 2, "window": 4}
 
 NETWORKS: dict[str, dict[str, Any]] = {

@@ -191,7 +191,7 @@ class AutoencoderConfig(RunConfig):
         kl: weight of KL(q(z | x) | N(0, I)), per pixel ("kl" only).
         commitment: weight of the codebook and commitment terms ("vq" only).
         quantise_from: until then a "vq" learns as a plain autoencoder; then its codebook begins as latents of crops.
-        restart_every: steps between restarts of codes that no latent chose (0: never).
+        resampling: begin as block means and linear enlargement, not with random weights.
     """
 
     kind: str = "vq"
@@ -202,7 +202,7 @@ class AutoencoderConfig(RunConfig):
     kl: float = 1e-6
     commitment: float = 0.25
     quantise_from: int = 0
-    restart_every: int = 250
+    resampling: bool = True
 
     def __post_init__(self) -> None:
         super().__post_init__()

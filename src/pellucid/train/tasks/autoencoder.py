@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pellucid.nn.resampling import begin_as_resampling
 from pellucid.train.config import AutoencoderConfig
 from pellucid.train.kmeans import kmeans
 from pellucid.train.tasks.base import Batch, Task, validation_pictures
@@ -27,6 +28,8 @@ class AutoencoderTask(Task):
         super().__init__(config)
         torch.manual_seed(config.seed)
         self.model = make_autoencoder(config)
+        if config.resampling:
+            begin_as_resampling(self.model)
         self.generator_objective = Reconstruction(self.model, config)
         self.objectives = {"autoencoder": self.generator_objective}
         if config.adversarial:
@@ -177,7 +180,7 @@ def make_autoencoder(config: AutoencoderConfig) -> Any:
         "down_block_types": ("DownEncoderBlock2D",) * len(widths),
         "up_block_types": ("UpDecoderBlock2D",) * len(widths),
         "latent_channels": 3,
-        "norm_num_groups": 8,
+        "norm_num_groups": 4,
         "layers_per_block": 1,
     }
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in config.network.items()}
