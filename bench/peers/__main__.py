@@ -10,7 +10,7 @@ import torch
 
 from bench.peers.libraries import installed
 from bench.peers.race import OURS, Row, race
-from bench.peers.table import markdown, pairs, put_into, settings_of, write_pairs, write_rows
+from bench.peers.table import markdown, pairs, put_into, read_rows, settings_of, write_pairs, write_rows
 from pellucid.bench.plan import Plan
 from pellucid.bench.resolve import resolve
 from pellucid.bench.run import record, save_json
@@ -35,6 +35,8 @@ def main() -> int:
 def compare(source: Path, out: Path, page: Path | None) -> None:
     """Writes peers-rows.parquet as it goes, and at the end peers-pairs.csv, peers-about.json and the page.
 
+    Rows that are there already are not run again: a run that was cut short goes on.
+
     Raises:
         PellucidError: the plan does not hold, or no library is installed.
     """
@@ -44,11 +46,16 @@ def compare(source: Path, out: Path, page: Path | None) -> None:
         torch.set_num_threads(plan.threads)
     out.mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
-    for new in race(experiment, peers):
+    earlier = read_rows(out / "peers-rows.parquet")
+    for new in race(experiment, peers, earlier):
         rows += new
-        write_rows(rows, out / "peers-rows.parquet")
+        keys = {row["key"] for row in rows}
+        write_rows([*rows, *(row for row in earlier if row["key"] not in keys)], out / "peers-rows.parquet")
         for row in new:
             print(line(row), flush=True)
+    order = {task.name: place for place, task in enumerate(plan.task)}
+    rows.sort(key=lambda row: order[row["task"]])
+    write_rows(rows, out / "peers-rows.parquet")
     found = pairs(rows)
     write_pairs(found, out / "peers-pairs.csv")
     about = record(experiment, str(source), workers=1)

@@ -173,6 +173,20 @@ def write_rows(rows: Sequence[Row], path: Path) -> None:
         pyarrow.parquet.write_table(pyarrow.table({c: [row.get(c) for row in rows] for c in columns}), partial)
 
 
+def read_rows(path: Path) -> list[Row]:
+    """What `write_rows` wrote; nothing where there is no file. Raises `ConfigError`."""
+    import pyarrow
+    import pyarrow.parquet
+
+    if not path.exists():
+        return []
+    try:
+        found: list[Row] = pyarrow.parquet.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    return found
+
+
 def write_pairs(found: Sequence[Pair], path: Path) -> None:
     """CSV."""
     with replacing(path) as partial, partial.open("w", newline="") as file:
