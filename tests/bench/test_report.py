@@ -78,6 +78,7 @@ def test_means_spreads_and_paired_intervals_are_those_of_the_rows(folder: Path) 
     assert [line.label for line in table.lines] == ["DDNM-2", "DDNM-3", "DDNM-4", "A+y"]
 
 
+@pytest.mark.slow
 def test_the_page_is_whole_and_alone(folder: Path, tmp_path: Path) -> None:
     path = report([folder], tmp_path / "report", pictures=1)
     text = path.read_text()

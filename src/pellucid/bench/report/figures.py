@@ -94,7 +94,7 @@ def _style(index: int) -> dict[str, Any]:
 
 
 def _against_calls(results: Results, table: Table, out: Path) -> Drawn | None:
-    """Quality against network calls, with the intervals of the means."""
+    """Quality against network calls, with paired intervals: pictures differ far more than methods."""
     families, lines = _families(table), _line_of(table)
     if not any(len(labels) > 2 for labels in families.values()):
         return None
@@ -109,19 +109,23 @@ def _against_calls(results: Results, table: Table, out: Path) -> Drawn | None:
                 continue
             x, y = [x for x, _ in points], [cell.mean for _, cell in points]
             bars = None
-            if all(cell.summary is not None and cell.summary.n > 1 for _, cell in points):
-                low = [cell.mean - cell.summary.low for _, cell in points]
-                bars = [low, [cell.summary.high - cell.mean for _, cell in points]]
+            differences = [cell.difference for _, cell in points]
+            if any(d is not None and d.n > 1 for d in differences):
+                low = [0.0 if d is None else d.mean - d.low for d in differences]
+                bars = [low, [0.0 if d is None else d.high - d.mean for d in differences]]
             axes.errorbar(x, y, bars, capsize=2, elinewidth=0.8, label=family, **_style(index))
         axes.set_xscale("log")
         axes.set_xlabel("network calls a picture (NFE)")
         axes.set_ylabel(f"{name}{f' [{unit}]' if unit else ''}, {ARROW[better]}")
         axes.grid(alpha=0.3)
-        _plain_ticks(axes, sorted({lines[label].costs["nfe"] for ls in families.values() for label in ls} - {None, 0}))
+        _plain_ticks(axes, sorted({row["nfe_asked"] for row in table.group.rows} - {None}))
     figure.axes[0].legend(frameon=False, fontsize=8)
     path = f"calls-{table.group.name}.png"
     save(figure, out / path)
-    caption = "Quality against network calls. Bars: 95 % bootstrap intervals of the mean over the pictures."
+    caption = (
+        f"Quality against network calls, as counted. Bars: the 95 % bootstrap interval of the paired difference to "
+        f"{table.reference}, which has none."
+    )
     return Drawn(path, caption, table.group)
 
 
@@ -131,7 +135,7 @@ def _plain_ticks(axes: Any, calls: list[float]) -> None:
 
 
 def _perception(results: Results, table: Table, out: Path) -> Drawn | None:
-    """A perceptual distance against PSNR: lower left of nothing, lower right of all."""
+    """A perceptual distance against PSNR: the lower right is best."""
     name = next((c[0] for c in table.columns if c[0].startswith(PERCEPTUAL)), None)
     lines = _line_of(table)
     if name is None or not any(c[0] == "psnr" for c in table.columns):
