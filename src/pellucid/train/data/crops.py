@@ -101,7 +101,7 @@ class Crops:
         if kind < self.phantoms + self.dead_leaves:
             palette = self.source.unit(patch).reshape(-1, self.source.channels)
             return dead_leaves(size, rng, palette=palette)
-        pixels = self.source.unit(self._oriented(patch, rng))
+        pixels = self.source.unit(np.ascontiguousarray(self._oriented(patch, rng)))  # copied while it is small
         return jitter(pixels, self.jitter, rng) if self.jitter else pixels
 
     def _patch(self, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -67,7 +67,7 @@ class Ellipse:
 
 
 def shepp_logan_ellipses(modified: bool = True) -> list[tuple[float, Ellipse]]:
-    """(value added inside, ellipse): the table of 1974, or Toft's values with the same ellipses (he has one of them 0.001 lower)."""
+    """(value added inside, ellipse): the table of 1974, or Toft's values with them (he has one 0.001 lower)."""
     values = _TOFT if modified else _ORIGINAL
     return [
         (value, Ellipse(a, b, x, y, float(np.deg2rad(degrees))))

@@ -117,12 +117,13 @@ class Source:
     def unit(self, values: np.ndarray) -> np.ndarray:
         """(..., channels) float32 in [0, 1] from any part of `raw` pictures, (h, w) or (h, w, 3)."""
         scaled = unit(values, self.window)
-        grey = scaled[..., None] if scaled.ndim == 2 else scaled
-        return np.broadcast_to(grey, (*grey.shape[:2], self.channels))
+        if scaled.ndim == 3:
+            return scaled
+        return np.broadcast_to(scaled[..., None], (*scaled.shape, self.channels))
 
     def picture(self, index: int) -> Tensor:
         """The whole picture, (channels, h, w) float32 in [0, 1]."""
-        return torch.from_numpy(np.ascontiguousarray(self.unit(self.raw(index)).transpose(2, 0, 1)))
+        return torch.from_numpy(np.array(self.unit(self.raw(index)).transpose(2, 0, 1), order="C"))
 
 
 def open_source(
