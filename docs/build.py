@@ -1,5 +1,7 @@
 """Writes the pages that are made from the code: docs/methods/*.md, docs/operators.md, docs/zoo.md, tables.
 
+docs/reproduction.md is made from result files; its pictures by `python -m pellucid.bench.claims page`.
+
 python docs/build.py          writes them
 python docs/build.py --check  says which are out of date, and ends with 1 if any is
 """
@@ -14,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pellucid.bench.claims import page as claims
+from pellucid.bench.claims.results import Results
 from pellucid.method import RUNGS
 from pellucid.methods import METHODS, Preset
 from pellucid.operators.named.entry import Parameter
@@ -46,6 +50,7 @@ def pages() -> dict[Path, str]:
     page = ROOT / "docs" / "training.md"
     made[page] = with_table(page.read_text(), training_keys(), "keys")
     made[ROOT / "docs" / "zoo.md"] = zoo_page()
+    made[claims.PAGE] = claims.text(Results(claims.RESULTS))
     return made
 
 

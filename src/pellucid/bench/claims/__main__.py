@@ -12,12 +12,13 @@ from pellucid import zoo
 from pellucid.bench.claims import collect as collecting
 from pellucid.bench.claims import inversion as inverting
 from pellucid.bench.claims import page as paging
+from pellucid.bench.claims import plots
 from pellucid.bench.claims import timing as taking_time
 from pellucid.bench.plan import Data
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
-PLANS = ("ssd-table1", "ssd-inversion", "ssd-plus", "ssd-scales")
+PLANS = ("ssd-table1", "ssd-inversion", "ssd-plus", "ssd-causes", "ssd-scales")
 RUNS = (("ssd", 30), ("ddnm", 100))
 
 Pictures = Annotated[Path, typer.Option(help="Folder of pictures.")]
@@ -63,6 +64,8 @@ def collect(
 ) -> None:
     """Small result files from finished runs."""
     collecting.collect(runs, out, PLANS)
+    if (runs / "ssd-inversion").is_dir():
+        plots.strip(runs / "ssd-inversion", out)
 
 
 @app.command()

@@ -17,10 +17,11 @@ from pellucid.bench.priors import fingerprint
 from pellucid.bench.run import save_json
 from pellucid.bench.store import Store
 from pellucid.errors import ConfigError
+from pellucid.images import read
 from pellucid.metrics.frechet import frechet_distance, moments
 from pellucid.zoo import Card, find
 
-COLUMNS = ("plan", "task", "label", "image", "nfe", "psnr", "effnet_distance", "residual", "seconds")
+COLUMNS = ("plan", "task", "label", "image", "nfe", "psnr", "effnet_distance", "residual", "detail", "seconds")
 REPLICATES = 100
 COPIED = ("inversion.csv", "timing.csv")
 
@@ -48,7 +49,7 @@ def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
         if failed := [row for row in found if row["status"] != "ok"]:
             raise ConfigError(f"{folder}: {len(failed)} rows failed, the first with {failed[0]['error']}")
         found.sort(key=lambda row: (row["task"], row["label"], row["image"]))
-        rows += [{**row, "plan": plan} for row in found]
+        rows += [{**row, "plan": plan, "detail": detail(folder / "pictures", row)} for row in found]
         sets += _sets(plan, found, _features(folder))
         records[plan] = _record(plan_json, found)
     save_table(out / "rows.csv", rows, COLUMNS)
@@ -57,6 +58,15 @@ def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
         if (runs / name).is_file():
             shutil.copyfile(runs / name, out / name)
     save_json(out / "provenance.json", records)
+
+
+def detail(pictures: Path, row: Mapping[str, Any]) -> float | str:
+    """Mean absolute difference of neighbouring pixels, over the true picture's; "" where the pictures were not kept."""
+    files = [pictures / f"{name}.png" for name in (row["key"], f"truth-{row['image']}")]
+    if not all(file.is_file() for file in files):
+        return ""
+    slopes = [sum(float(read(file).pixels.diff(dim=dim).abs().mean()) for dim in (-2, -1)) for file in files]
+    return slopes[0] / slopes[1]
 
 
 def _record(plan: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

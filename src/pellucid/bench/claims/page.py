@@ -116,6 +116,8 @@ def _section(one: Tested, results: Results) -> Iterator[str]:
     yield "\n".join(lines)
     if claim.name in plots.PLOTS:
         yield f"![{plots.PLOTS[claim.name][0]}](images/reproduction/{claim.name.lower()}.png)"
+    if claim.name == "S4" and (results.folder / plots.STRIP).is_file():
+        yield f"![Inversion without back-projection](../bench/results/ssd/{plots.STRIP})"
     if found := causes.of(claim.name, results):
         yield found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 
 from pellucid.bench.claims.results import MissingResults, Results
 from pellucid.bench.claims.ssd import CURVES, ETAS, kl
+from pellucid.bench.store import Store
 from pellucid.errors import ConfigError
+from pellucid.images import read
 
 CALLS = (10, 20, 30, 50, 100)
 COLOURS = {"ssd": "#0b6e4f", "ddnm": "#c84c09", "ddrm": "#5c4d7d"}
@@ -48,7 +51,7 @@ def trade(results: Results, figure: Any) -> None:
         for a, b, eta in zip(x, y, ETAS, strict=True):
             axes.annotate(f"{eta:g}", (a, b), textcoords="offset points", xytext=(5, 4), fontsize=8)
         axes.set_title(name, fontsize=10)
-        axes.set_xlabel("residual |A x - y|")
+        axes.set_xlabel("residual")
         axes.set_ylabel("Fréchet distance")
 
 
@@ -78,16 +81,48 @@ PLOTS: dict[str, tuple[str, Callable[[Results, Any], None], tuple[float, float]]
 }
 
 
+STRIP = "inversion.jpg"
+COLUMNS = {
+    "truth": "true picture",
+    "pinv": "A^+ y",
+    "eta 0.0 down 0": "DDIM inversion",
+    "eta 0.4 down 0": "DA inversion",
+    "eta 1.0 down 0": "DDPM inversion",
+    "eta 0.4": "DA, noise down",
+    "projected": "SSD",
+}
+
+
+def strip(run: Path, out: Path, count: int = 4) -> None:
+    """Writes a JPEG of the first few pictures of ssd-inversion, method by method, from its folder."""
+    figure_type = _matplotlib()
+    rows = Store(run).read()
+    names = sorted({row["image"] for row in rows})[:count]
+    files = {(row["image"], row["label"]): run / "pictures" / f"{row['key']}.png" for row in rows}
+    figure = figure_type(figsize=(1.6 * len(COLUMNS), 1.6 * count + 0.3), layout="constrained")
+    for place, (name, (label, title)) in enumerate(product(names, COLUMNS.items())):
+        axes = figure.add_subplot(count, len(COLUMNS), 1 + place)
+        path = run / "pictures" / f"truth-{name}.png" if label == "truth" else files[name, label]
+        axes.imshow(read(path).pixels.permute(1, 2, 0).numpy())
+        axes.set_axis_off()
+        if name == names[0]:
+            axes.set_title(title, fontsize=9)
+    figure.savefig(out / STRIP, dpi=90, pil_kwargs={"quality": 85})
+
+
 def draw(results: Results, folder: Path) -> None:
     """Writes a PNG for every plot whose experiment was run. Raises `ConfigError` where matplotlib is not installed."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ConfigError("plots need matplotlib: pip install 'pellucid[plots]'") from error
+    figure_type = _matplotlib()
     for name, (_, plot, size) in PLOTS.items():
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasAgg(figure)
+        figure = figure_type(figsize=size, layout="constrained")
         with suppress(MissingResults):
             plot(results, figure)
             figure.savefig(folder / f"{name.lower()}.png", dpi=100, metadata={"Software": None})
+
+
+def _matplotlib() -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ConfigError("plots need matplotlib: pip install 'pellucid[plots]'") from error
+    return Figure

@@ -95,9 +95,7 @@ def _trade(results: Results, tail: str, name: str) -> Iterator[Part]:
     plan, task, ends = "ssd-inversion", "sr4", (f"eta 0.0{tail}", f"eta 1.0{tail}")
     pair = Pair(results, plan, task, *ends)
     residual = pair.percent("residual")
-    yield Part(
-        f"{name}: residual |A x - y| of DDIM inversion against DDPM's", "smaller", percent(residual), below(residual, 0)
-    )
+    yield Part(f"{name}: residual of DDIM inversion against DDPM's", "smaller", percent(residual), below(residual, 0))
     sets = pair.sets()
     yield Part(f"{name}: Fréchet distance of DDIM inversion against DDPM's", "larger", percent(sets), above(sets, 0))
     excess = chord(results, tail)
