@@ -49,7 +49,7 @@ def test_prior_cards(pellucid_: Command, tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "card.json").write_text(json.dumps({"name": "mine", "summary": "of mine", "licence": "CC0"}))
     monkeypatch.setenv("PELLUCID_ZOO", str(tmp_path))
-    assert "mine\tof mine" in pellucid_("list", "priors").out
+    assert "mine\tprior\tof mine" in pellucid_("list", "priors").out
     assert "CC0" in pellucid_("priors", "info", "mine").out
     ran = pellucid_("priors", "info", "mime")
     assert ran.code == 8 and "did you mean 'mine'" in ran.err
