@@ -27,6 +27,7 @@ class AutoencoderTask(Task):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__(config)
         torch.manual_seed(config.seed)
+        self.quantising = True  # once the codebook is made; see `maintain`
         self.model = make_autoencoder(config)
         if config.resampling:
             begin_as_resampling(self.model)
@@ -63,6 +64,7 @@ class AutoencoderTask(Task):
 
     def maintain(self, step: int, averages: Mapping[str, Tensor]) -> None:
         """At `quantise_from` the codebook becomes the k-means centres of the latents of fixed crops."""
+        self.quantising = step >= self.config.quantise_from
         if self.config.kind != "vq" or step != self.config.quantise_from:
             return
         latents: list[Tensor] = []
@@ -83,7 +85,7 @@ class AutoencoderTask(Task):
         pictures = validation_pictures(self.config)
         if pictures is None:
             return {}
-        found = reconstruction_figures(model, pictures.to(next(model.parameters()).device))
+        found = reconstruction_figures(model, pictures.to(next(model.parameters()).device), self.quantising)
         return {"psnr": sum(found["psnr"]) / len(found["psnr"])} | {
             k: float(v) for k, v in found.items() if k != "psnr"
         }
@@ -93,7 +95,7 @@ class AutoencoderTask(Task):
         pictures = pictures if pictures is not None else self.pictures(0, 10**6)[:4]
         x = pictures.to(next(model.parameters()).device)
         with torch.no_grad():
-            return torch.cat([x, (roundtrip(model, 2 * x - 1) + 1) / 2])
+            return torch.cat([x, (roundtrip(model, 2 * x - 1, self.quantising) + 1) / 2])
 
 
 class Reconstruction(nn.Module):
@@ -200,21 +202,21 @@ def nearest(z: Tensor, codebook: Tensor) -> Tensor:
     return torch.cat(index).reshape(len(z), *z.shape[2:])
 
 
-def roundtrip(model: Any, x: Tensor) -> Tensor:
+def roundtrip(model: Any, x: Tensor, quantise: bool = True) -> Tensor:
     """decode(encode(x)) as a user gets it: quantised, or the posterior's mean; x and result in [-1, 1]."""
     from pellucid.codec.autoencoder import AutoencoderCodec
 
-    codec = AutoencoderCodec(model)
+    codec = AutoencoderCodec(model, quantise=quantise)
     return 2 * codec.decode(codec.encode((x + 1) / 2)) - 1
 
 
-def reconstruction_figures(model: Any, pictures: Tensor) -> dict[str, Any]:
+def reconstruction_figures(model: Any, pictures: Tensor, quantise: bool = True) -> dict[str, Any]:
     """PSNR in dB of each of (n, c, h, w) in [0, 1], one after the other; and how many codes were chosen in all."""
     scores, codes = [], []
     for x in pictures:
         with torch.no_grad():
-            back = (roundtrip(model, 2 * x[None] - 1) + 1) / 2
-            if hasattr(model, "quantize"):
+            back = (roundtrip(model, 2 * x[None] - 1, quantise) + 1) / 2
+            if quantise and hasattr(model, "quantize"):
                 codes.append(nearest(model.encode(2 * x[None] - 1).latents, model.quantize.embedding.weight).flatten())
         scores.append(float(-10 * torch.log10((back[0].clamp(0, 1) - x).square().mean())))
     return {"psnr": scores} | ({"codes": len(torch.cat(codes).unique())} if codes else {})
