@@ -101,6 +101,10 @@ def test_only_the_newest_checkpoints_stay_and_a_damaged_one_is_passed_over(tmp_p
     run = trainer("prior", tmp_path, keep=2)
     losses(run)
     files = run.checkpoints.files()
+    stale = files[0].with_name(".step-00000004.abcdef01.partial.pt")
+    stale.write_bytes(b"half")
+    run.save()
+    assert not stale.exists()
     assert [path.name for path in files] == ["step-00000004.pt", "step-00000006.pt"]
     files[-1].write_bytes(files[-1].read_bytes()[:500])
     again = trainer("prior", tmp_path)

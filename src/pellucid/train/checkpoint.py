@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from pellucid.images.atomic import replacing
+
 
 class Checkpoints:
     """The checkpoints of one run, `folder/step-0001000.pt`.
@@ -28,13 +30,13 @@ class Checkpoints:
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Writes the state of a step, then forgets the oldest ones."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        for stale in self.folder.glob(".step-*.partial.pt"):  # of a save that was killed
+            stale.unlink(missing_ok=True)
         path = self.folder / f"step-{step:08d}.pt"
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with replacing(path) as partial, partial.open("wb") as file:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(partial, path)
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path

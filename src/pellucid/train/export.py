@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from pellucid.errors import ConfigError
+from pellucid.images.atomic import replacing
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.train.quality import quality
 from pellucid.train.tasks.prior import PriorTask, TimestepObjective
@@ -94,8 +95,10 @@ def write(trainer: Trainer, model: nn.Module, folder: Path, extra: dict[str, Any
         **extra,
     }
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / "model.safetensors", content)
-    _write(folder / "card.json", (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode())
+    with replacing(folder / "model.safetensors") as partial:
+        partial.write_bytes(content)
+    with replacing(folder / "card.json") as partial:
+        partial.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def rounded_to_half(model: nn.Module) -> nn.Module:
@@ -118,9 +121,3 @@ def _device(trainer: Trainer) -> str:
     if trainer.accelerator.device.type != "cpu":
         return torch.cuda.get_device_name(trainer.accelerator.device)
     return f"CPU, {torch.get_num_threads()} thread(s), {platform.machine()}, {trainer.config.precision}"
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    os.replace(partial, path)

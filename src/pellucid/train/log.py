@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
+from pellucid.images.atomic import replacing
+
 
 class Log:
     """Scalars and pictures by step. Lines of steps that a resumed run repeats are dropped first.
@@ -67,9 +69,8 @@ def _cut(path: Path, step: int) -> None:
     if not path.exists():
         return
     kept = [line for line in read_log(path.parent) if line["step"] <= step]
-    partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        partial.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
 
 def _board(folder: Path, step: int) -> Any:

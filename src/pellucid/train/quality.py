@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import ConfigError
+from pellucid.metrics.pixels import psnr
 from pellucid.metrics.statistics import summarise
 from pellucid.train.config import RunConfig
 from pellucid.train.data import open_source
@@ -102,7 +103,7 @@ def denoising_psnr(denoise: Denoise, pictures: Tensor, level: int, seed: int = 0
         y = 2 * (x + level / 255 * n) - 1
         with torch.no_grad():
             x0 = (denoise(y[None], torch.tensor([2 * level / 255])) + 1) / 2
-        scores.append(float(-10 * torch.log10((x0[0] - x).square().mean())))
+        scores.append(float(psnr(x0, x[None], clip=False)))
     return scores
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from pellucid.images.atomic import replacing
 
 
 def save_grid(images: Tensor, path: Path) -> Tensor:
@@ -22,7 +23,6 @@ def save_grid(images: Tensor, path: Path) -> Tensor:
     grid = torch.cat(rows, dim=1).float().clamp(0, 1).cpu()
     array = grid.mul(255).round().byte().permute(1, 2, 0).numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.png")
-    Image.fromarray(np.ascontiguousarray(array.squeeze(-1) if array.shape[-1] == 1 else array)).save(partial)
-    os.replace(partial, path)
+    with replacing(path) as partial:
+        Image.fromarray(np.ascontiguousarray(array.squeeze(-1) if array.shape[-1] == 1 else array)).save(partial)
     return grid

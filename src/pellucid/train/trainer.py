@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.errors import ConfigError
+from pellucid.images.atomic import replacing
 from pellucid.train.checkpoint import Checkpoints
 from pellucid.train.ema import PowerEMA
 from pellucid.train.log import Log
@@ -187,9 +187,8 @@ class Trainer:
         if not self.accelerator.is_main_process:
             return
         self.config.out.mkdir(parents=True, exist_ok=True)
-        partial = self.config.out / "config.partial"
-        partial.write_text(json.dumps(dataclasses.asdict(self.config), indent=2, default=str))
-        os.replace(partial, self.config.out / "config.json")
+        with replacing(self.config.out / "config.json") as partial:
+            partial.write_text(json.dumps(dataclasses.asdict(self.config), indent=2, default=str))
         if log:
             log.flush()
         self.checkpoints.save(self.step, self.state())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pellucid.metrics.pixels import psnr
 from pellucid.nn.resampling import begin_as_resampling
 from pellucid.train.config import AutoencoderConfig
 from pellucid.train.kmeans import kmeans
@@ -218,7 +219,7 @@ def reconstruction_figures(model: Any, pictures: Tensor, quantise: bool = True) 
             back = (roundtrip(model, 2 * x[None] - 1, quantise) + 1) / 2
             if quantise and hasattr(model, "quantize"):
                 codes.append(nearest(model.encode(2 * x[None] - 1).latents, model.quantize.embedding.weight).flatten())
-        scores.append(float(-10 * torch.log10((back[0].clamp(0, 1) - x).square().mean())))
+        scores.append(float(psnr(back, x[None])))
     return {"psnr": scores} | ({"codes": len(torch.cat(codes).unique())} if codes else {})
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pellucid.metrics.pixels import psnr
 from pellucid.nn.blind import make_denoiser
 from pellucid.train.config import DenoiserConfig
 from pellucid.train.tasks.base import LEVELS, NOISE, Batch, Task, draw_noise, validation_pictures
@@ -70,5 +71,5 @@ def blind_psnr(model: nn.Module, pictures: Tensor, level: int, seed: int = 0) ->
     for x, n in zip(pictures, noise, strict=True):
         with torch.no_grad():
             clean = model((x + level / 255 * n)[None].to(device)).cpu()
-        scores.append(float(-10 * torch.log10((clean[0] - x).square().mean())))
+        scores.append(float(psnr(clean, x[None], clip=False)))
     return scores

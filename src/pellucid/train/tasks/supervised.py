@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pellucid.metrics.pixels import psnr
 from pellucid.nn.estimator import make_estimator
 from pellucid.operators.shown import upscaling
 from pellucid.train.config import SupervisedConfig
@@ -83,7 +84,7 @@ def estimation_psnr(
             estimate = model(shown.to(device)).cpu()
         plain = enlarged(shown, x.shape[-1] // shown.shape[-1])
         for scores, picture in ((after, estimate), (before, plain)):
-            scores.append(float(-10 * torch.log10((picture[0].clamp(0, 1) - x).square().mean())))
+            scores.append(float(psnr(picture, x[None])))
     return after, before
 
 
