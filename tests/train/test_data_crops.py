@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from pellucid.errors import ConfigError
-from pellucid.train.data import CT_WINDOW, Crops, Prefetch, Source, open_source
+from pellucid.train.data import CT_WINDOW, Crops, Source, open_source
 from pellucid.train.data.crops import square
 from pellucid.train.data.dead_leaves import dead_leaves
 from pellucid.train.data.jitter import jitter
@@ -49,29 +49,6 @@ def test_parts_of_a_batch_are_the_batch_and_ranks_share_no_crop(source: Source) 
     assert torch.equal(whole, torch.cat(parts))
     union = torch.cat([crops.batch(4, 32, step=2, rank=rank) for rank in range(4)]).flatten(1)
     assert len(torch.unique(union, dim=0)) == 16
-
-
-def test_prefetched_batches_come_in_order_and_are_the_same(source: Source) -> None:
-    crops = Crops(source, 1, **ALL)
-
-    def schedule(step: int) -> tuple[int, int]:
-        return 2 + step % 2, 16 * (1 + step % 3)
-
-    for workers in (1, 4):
-        with Prefetch(crops, schedule, first=5, last=13, workers=workers, ahead=3, rank=2) as batches:
-            made = list(batches)
-        assert [step for step, _ in made] == list(range(5, 13))
-        for step, batch in made:
-            assert torch.equal(batch, crops.batch(*schedule(step), step=step, rank=2))
-
-
-def test_an_error_in_a_prefetch_arrives_and_an_endless_one_closes(source: Source) -> None:
-    with Prefetch(Crops(source), lambda step: (1, 8 // (2 - step))) as batches:
-        assert [next(batches)[0] for _ in range(2)] == [0, 1]
-        with pytest.raises(ZeroDivisionError):
-            next(batches)
-    with pytest.raises(StopIteration):
-        next(batches)
 
 
 def occurs(crop: torch.Tensor, picture: torch.Tensor) -> bool:

@@ -1,8 +1,6 @@
 """Training data: sources of pictures, and crops of them as a pure function of (seed, step, rank, index)."""
 
 from pellucid.train.data.crops import Crops
-from pellucid.train.data.photographs import Photographs
-from pellucid.train.data.prefetch import Prefetch
 from pellucid.train.data.source import SUFFIXES, Source, open_source
 from pellucid.train.data.volume import split_z
 from pellucid.train.data.window import CT_WINDOW, from_unit, to_unit
@@ -11,8 +9,6 @@ __all__ = [
     "CT_WINDOW",
     "SUFFIXES",
     "Crops",
-    "Photographs",
-    "Prefetch",
     "Source",
     "from_unit",
     "open_source",
