@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,16 +24,17 @@ def main() -> int:
     parser.add_argument("plan", type=Path, help="a plan, as for `pellucid bench`")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of the results")
     parser.add_argument("--page", type=Path, help="a Markdown page whose lines between the peers marks are rewritten")
+    parser.add_argument("--count", type=int, help="only the first so many of the plan's pictures")
     options = parser.parse_args()
     try:
-        compare(options.plan, options.out, options.page)
+        compare(options.plan, options.out, options.page, options.count)
     except PellucidError as error:
         print(f"bench.peers: {error}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def compare(source: Path, out: Path, page: Path | None) -> None:
+def compare(source: Path, out: Path, page: Path | None, count: int | None = None) -> None:
     """Writes peers-rows.parquet as it goes, and at the end peers-pairs.csv, peers-about.json and the page.
 
     Rows that are there already are not run again: a run that was cut short goes on.
@@ -41,6 +43,8 @@ def compare(source: Path, out: Path, page: Path | None) -> None:
         PellucidError: the plan does not hold, or no library is installed.
     """
     peers, plan = installed(), Plan.load(source)
+    if count is not None:
+        plan = replace(plan, data=replace(plan.data, count=count))
     experiment = resolve(plan)
     if plan.threads:
         torch.set_num_threads(plan.threads)

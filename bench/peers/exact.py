@@ -22,6 +22,7 @@ import pellucid
 from bench.peers.libraries import installed
 from bench.peers.peer import Peer
 from bench.peers.race import Outcome, ours_on, theirs_on
+from bench.peers.table import put_into
 from pellucid import methods
 from pellucid.images.atomic import replacing
 from pellucid.operators import Mask
@@ -142,24 +143,46 @@ def cases(samples: int, size: int) -> Iterator[Case]:
     yield Case("Gaussian, random 70 %", truth, Mask.random((3, size, size), 0.7, seed=1), prior, samples)
 
 
+def markdown(found: list[Line]) -> str:
+    """A row a sampler, both problems side by side."""
+    names = list(dict.fromkeys(line.case for line in found))
+    lines = [f"| sampler | calls | vjps | {' | '.join(f'{name}: one, mean, dB | spread' for name in names)} |"]
+    lines.append("|---" * (3 + 2 * len(names)) + "|")
+    for library, method in dict.fromkeys((line.library, line.method) for line in found):
+        of = {line.case: line for line in found if (line.library, line.method) == (library, method)}
+        first = next(iter(of.values()))
+        cells = [f"{library} {method}", f"{first.calls or ''}", "" if first.vjps is None else f"{first.vjps}"]
+        for name in names:
+            line = of[name]
+            good = line.one is not None
+            cells += [f"{line.one:.2f}, {line.mean:.2f}", f"{line.spread:.2f}"] if good else [str(line.error), ""]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Parses the command line, runs, prints, writes."""
     parser = argparse.ArgumentParser(prog="python -m bench.peers.exact", description=__doc__)
     parser.add_argument("--samples", type=int, default=16)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--out", type=Path, default=Path("bench/results/peers-exact.json"))
+    parser.add_argument("--page", type=Path, help="a Markdown page whose lines between the exact marks are rewritten")
     options = parser.parse_args()
-    peers, found = [peer for peer in installed() if peer.name != "RePaint"], []  # made for noiseless measurements
+    peers = [peer for peer in installed() if peer.name != "RePaint"]  # which is made for noiseless measurements
+    found: list[Line] = []
     for case in cases(options.samples, options.size):
         for line in lines(case, peers):
-            found.append(dataclasses.asdict(line))
+            found.append(line)
             print(line, flush=True)
     about: dict[str, object] = {"pellucid": pellucid.__version__, "torch": torch.__version__}
     about |= {peer.library: peer.version for peer in peers}
-    about |= {"threads": torch.get_num_threads(), "noise_std": NOISE, "size": options.size, "lines": found}
+    about |= {"threads": torch.get_num_threads(), "noise_std": NOISE, "size": options.size}
+    about |= {"lines": [dataclasses.asdict(line) for line in found]}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with replacing(options.out) as partial:
         partial.write_text(json.dumps(about, indent=1) + "\n")
+    if options.page is not None:
+        put_into(options.page, markdown(found), "exact")
 
 
 if __name__ == "__main__":

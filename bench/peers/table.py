@@ -15,7 +15,7 @@ from pellucid.errors import ConfigError
 from pellucid.images.atomic import replacing
 from pellucid.metrics.statistics import paired
 
-BLOCK = re.compile(r"(<!-- peers -->\n).*?(<!-- /peers -->)", re.DOTALL)
+MARKS = "(<!-- {0} -->\n).*?(<!-- /{0} -->)"
 
 
 @dataclass(frozen=True)
@@ -150,17 +150,18 @@ def settings_of(rows: Iterable[Row]) -> dict[tuple[str, str], str]:
     return {(r["library"], r["method"]): r["settings"] for r in rows if r["library"] != OURS}
 
 
-def put_into(page: Path, text: str) -> None:
+def put_into(page: Path, text: str, mark: str = "peers") -> None:
     """Replaces what is between the page's marks `<!-- peers -->` and `<!-- /peers -->`.
 
     Raises:
         ConfigError: the page is missing or has no such marks.
     """
     old = page.read_text() if page.is_file() else ""
-    if not BLOCK.search(old):
-        raise ConfigError(f"{page} has no lines <!-- peers --> and <!-- /peers --> to write between")
+    block = re.compile(MARKS.format(mark), re.DOTALL)
+    if not block.search(old):
+        raise ConfigError(f"{page} has no lines <!-- {mark} --> and <!-- /{mark} --> to write between")
     with replacing(page) as partial:
-        partial.write_text(BLOCK.sub(lambda m: m[1] + text + m[2], old))
+        partial.write_text(block.sub(lambda m: m[1] + text + m[2], old))
 
 
 def write_rows(rows: Sequence[Row], path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import dataclasses
+import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bench.peers import table
+from bench.peers import exact, table
 from bench.peers.libraries import installed
 from bench.peers.network import Network
 from bench.peers.peer import Inexpressible, Peer
@@ -26,6 +29,7 @@ from pellucid.operators import LinearOperator, Mask, parse
 from pellucid.prior.base import State
 from pellucid.prior.gaussian import GaussianPrior
 from pellucid.problem import Problem
+from pellucid.verify.oracle import posterior
 
 SIZE = 16
 PRIOR = GaussianPrior.natural(SIZE)
@@ -225,9 +229,15 @@ def test_results_are_files(tmp_path: Path) -> None:
     assert head.split(",")[:6] == ["task", "noise", "prior", "library", "method", "pair"] and ",29.0,30.0,1.0," in line
 
 
-def test_readme_has_the_marks() -> None:
-    readme = Path(__file__).parents[2] / "bench" / "README.md"
-    assert table.BLOCK.search(readme.read_text())
+def test_readme_has_the_tables_of_the_results() -> None:
+    bench = Path(__file__).parents[2] / "bench"
+    content = json.loads((bench / "results" / "peers-exact.json").read_text())
+    assert exact.markdown([exact.Line(**line) for line in content["lines"]]) in (bench / "README.md").read_text()
+    with (bench / "results" / "peers-pairs.csv").open() as file:
+        for pair in csv.DictReader(file):
+            start = f"| {pair['task']}, noise {pair['noise']} | {pair['library']} {pair['method']} |"
+            line = next(line for line in (bench / "README.md").read_text().splitlines() if line.startswith(start))
+            assert pair["pictures"] == "0" or f"{float(pair['theirs']):.2f}" in line
 
 
 def test_no_library_is_an_error_that_says_where_to_look() -> None:
@@ -266,6 +276,27 @@ def test_what_a_real_library_cannot_say_it_says() -> None:
         if there.name != "DPS":
             with pytest.raises(Inexpressible):
                 there.sample(Network(PRIOR), problem, 2)
+
+
+def test_the_exact_study_knows_the_exact_posterior() -> None:
+    def exactly(network: Network, problem: Problem, nfe: int) -> Tensor:
+        prior, one = network.twin, dataclasses.replace(problem, y=problem.y[:1].double())
+        drawn = posterior(prior, one).sample(len(problem.y), torch.Generator().manual_seed(5))  # type: ignore[arg-type]
+        return network.codec.decode(drawn)
+
+    def broken(network: Network, problem: Problem, nfe: int) -> Tensor:
+        raise ZeroDivisionError("by nothing")
+
+    case = next(iter(exact.cases(64, SIZE)))
+    foreign = [peer("exactly", exactly, "diffpir"), peer("broken", broken, "diffpir")]
+    lines = {line.method: line for line in exact.lines(case, foreign)}
+    assert list(lines) == ["posterior", "exactly", "broken", "diffpir"]
+    for name in ("posterior", "exactly"):
+        assert lines[name].spread == pytest.approx(1, abs=0.05)
+        assert lines[name].mean == pytest.approx(lines["posterior"].mean, abs=0.5)
+    assert lines["broken"].error == "ZeroDivisionError: by nothing" and lines["broken"].one is None
+    # A sample's error is the mean's and the spread's: 10 log10 2 = 3 dB above the mean's where both are alike.
+    assert lines["posterior"].mean > lines["posterior"].one + 2  # type: ignore[operator]
 
 
 def test_pair_columns_are_in_the_order_of_the_row_head() -> None:
