@@ -48,6 +48,7 @@ def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
         found = [row for row in Store(folder).read() if row["image"] in names]
         if failed := [row for row in found if row["status"] != "ok"]:
             raise ConfigError(f"{folder}: {len(failed)} rows failed, the first with {failed[0]['error']}")
+        found = [row for group in _groups(found).values() if len(group) == len(names) for row in group]
         found.sort(key=lambda row: (row["task"], row["label"], row["image"]))
         rows += [{**row, "plan": plan, "detail": detail(folder / "pictures", row)} for row in found]
         sets += _sets(plan, found, _features(folder))
@@ -58,6 +59,14 @@ def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
         if (runs / name).is_file():
             shutil.copyfile(runs / name, out / name)
     save_json(out / "provenance.json", records)
+
+
+def _groups(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """Rows by task and method; of a run that is not finished, some lack pictures."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["task"], row["label"]), []).append(row)
+    return groups
 
 
 def detail(pictures: Path, row: Mapping[str, Any]) -> float | str:
@@ -106,12 +115,9 @@ def _features(folder: Path) -> dict[str, Tensor]:
     }
 
 
-def _sets(plan: str, rows: Sequence[Mapping[str, Any]], features: Mapping[str, Tensor]) -> list[dict[str, Any]]:
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        groups.setdefault((row["task"], row["label"]), []).append(row)
+def _sets(plan: str, rows: Sequence[dict[str, Any]], features: Mapping[str, Tensor]) -> list[dict[str, Any]]:
     made = []
-    for (task, label), group in groups.items():
+    for (task, label), group in _groups(rows).items():
         if all(row["key"] in features for row in group):
             results = torch.stack([features[row["key"]] for row in group])
             truths = torch.stack([features[f"truth-{row['image_sha256'][:24]}"] for row in group])

@@ -159,7 +159,7 @@ def _numbers(results: Results) -> Iterator[str]:
                 results.values(plan, task, label, column).mean() for column in ("psnr", "effnet_distance", "residual")
             )
             frechet = results.frechet(plan, task, label)[0]
-            lines.append(f"| {task} | {label} | {psnr:.2f} | {distance:.4f} | {frechet:.3f} | {residual:.4f} |")
+            lines.append(f"| {task} | {label} | {psnr:.2f} | {distance:.4f} | {frechet:.0f} | {residual:.4f} |")
         yield "\n".join(lines)
 
 

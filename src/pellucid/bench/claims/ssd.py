@@ -6,7 +6,7 @@ times. Where the paper says "not worse" of a perceptual distance, 2 % more are l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -35,6 +35,7 @@ RATIO, TOLERANCE = 0.31, 1.1
 TASKS = ("sr4", "sr8", "colour", "deblur", "random", "box")
 FAITHFUL = ("sr4", "sr8", "deblur")  # the tasks whose PSNR the paper reports
 CURVES = ("sr4", "deblur")
+WORSE = ("sr8 noise", "sr8 jpeg", "colour noise", "colour jpeg", "wrong blur")
 FEWEST, MOST = 10, 100
 ETAS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
@@ -109,9 +110,13 @@ def _trade(results: Results, tail: str, name: str) -> Iterator[Part]:
 
 def chord(results: Results, tail: str, eta: float = 0.4) -> Summary:
     """How far the Fréchet distance at `eta` lies over the chord of the curve (residual, Fréchet), in percent."""
-    labels = [f"eta {e}{tail}" for e in (0.0, eta, 1.0)]
-    low, mid, high = (results.values("ssd-inversion", "sr4", label, "residual").mean() for label in labels)
-    f0, f, f1 = (results.frechet("ssd-inversion", "sr4", label) for label in labels)
+    return over_line(results, "ssd-inversion", [f"eta {e}{tail}" for e in (0.0, eta, 1.0)])
+
+
+def over_line(results: Results, plan: str, labels: Sequence[str]) -> Summary:
+    """How far the second of three methods lies over the line through the others, in percent of the third's distance."""
+    low, mid, high = (results.values(plan, "sr4", label, "residual").mean() for label in labels)
+    f0, f, f1 = (results.frechet(plan, "sr4", label) for label in labels)
     share = (mid - low) / (high - low)
     return of_replicates(100 * (f - (1 - share) * f0 - share * f1) / f1[0])
 
@@ -188,7 +193,7 @@ def s6(results: Results) -> Iterator[Part]:
 
 def s7(results: Results) -> Iterator[Part]:
     """SSD+ with the paper's t_stop beats SSD where the measurement is noisy or the operator wrong."""
-    for task in ("sr8 noise", "sr8 jpeg", "colour noise", "colour jpeg", "wrong blur"):
+    for task in WORSE:
         pair = Pair(results, "ssd-plus", task, "ssd+", "ssd")
         if not task.startswith("colour"):
             yield psnr_at_least(pair, 0.0)
