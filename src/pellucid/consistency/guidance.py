@@ -29,14 +29,15 @@ class PosteriorGuidance(Consistency):
 
     Rules for zeta_t, r = y - A(x0), m entries in y:
 
-        "likelihood"  scale min((alpha_s / alpha_t) beta / (2 v), 2 |r|^2 / |grad|^2), v = max(|r|^2 / m, sigma_y^2)
+        "likelihood"  scale min((alpha_s / alpha_t) beta / (2 v), |r|^2 / |grad|^2), v = max(|r|^2 / m, sigma_y^2)
         "paper"       scale / |r|                      zeta' of the paper, scale about 1
         "released"    scale / (2 |r|)                  the code differentiates |r|, not |r|^2
 
     The last two move by the same length whatever the size of the picture and the noise. The first is DDPM's shift for a
     Gaussian likelihood whose variance v is what r says it is (the maximum-likelihood value), which counts the error of
-    x0 beside the noise; it has no unit and no constant to tune. It is bounded by the step at which |r|^2 is least if
-    A x0(x_t) curves the same in all directions: without that, coarse grids diverge. With Poisson noise every entry of
+    x0 beside the noise; it has no unit and no constant to tune. It is bounded by half the step at which |r|^2 is least
+    if A x0(x_t) curves the same in all directions: without that, coarse grids diverge, and with the whole step they
+    still do where A curves as unevenly as a wide blur and x0 is a network's. With Poisson noise every entry of
     the residual is weighed by its own precision.
 
     Args:
@@ -68,7 +69,7 @@ class PosteriorGuidance(Consistency):
         v = torch.maximum(size / entries, level).double().cpu()
         own = score_shift(prior.process, step.state.t, step.s) / (2 * v)
         slope = dot(gradient, gradient).double().cpu().clamp(min=torch.finfo(torch.float64).tiny)
-        return self.scale * torch.minimum(own, 2 * size.double().cpu() / slope)
+        return self.scale * torch.minimum(own, size.double().cpu() / slope)
 
 
 def squared_error_gradient(estimate: Estimate, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
