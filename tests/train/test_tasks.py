@@ -22,10 +22,16 @@ from pellucid.train.init import initialise
 from pellucid.train.kmeans import kmeans
 from pellucid.train.quality import denoising_psnr
 from pellucid.train.tasks.autoencoder import nearest
-from pellucid.train.tasks.make import TASKS, make_task, read_task
+from pellucid.train.tasks.make import TASKS, make_task, read_task, training_of
 from pellucid.train.tasks.prior import DenoiserObjective
 from pellucid.train.trainer import Trainer
 from tests.train.settings import NETWORKS, UNET, words
+
+UNET2D = {
+    "class": "UNet2DModel", "sample_size": 16, "in_channels": 3, "out_channels": 3, "layers_per_block": 1,
+    "block_out_channels": [8, 8], "norm_num_groups": 4, "attention_head_dim": 4,
+    "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"],
+}  # fmt: skip
 
 
 def task(kind: str, folder: Path, /, **more: Any) -> Any:
@@ -181,6 +187,40 @@ def _export(model: EDMDenoiser, folder: Path) -> None:
     (folder / "card.json").write_text(json.dumps(card))
 
 
+@pytest.mark.parametrize("kind", ["prior", "autoencoder", "supervised"])
+def test_a_run_is_shipped_from_its_folder_as_it_was_started(kind: str, tmp_path: Path) -> None:
+    run = Trainer(task(kind, tmp_path), command="pellucid train with options")
+    run.train()
+    assert training_of(tmp_path / "run") == kind
+    again = Trainer(read_task(kind, tmp_path / "run", begin=False))
+    ship(again, "otherwise", tmp_path / "shipped")
+    card = json.loads((tmp_path / "shipped" / "card.json").read_text())
+    assert card["command"] == "pellucid train with options" and card["training"]["steps"] == 6
+    assert again.config == run.config
+    with pytest.raises(ConfigError, match="--kind"):
+        training_of(tmp_path / "data")
+
+
+def test_imported_autoencoders_and_restorers_are_beginnings(tmp_path: Path) -> None:
+    first = task("autoencoder", tmp_path, adversarial=0.0)
+    first.model.save_pretrained(tmp_path / "foreign", safe_serialization=True)
+    begun = task("autoencoder", tmp_path, adversarial=0.0, network={}, init=str(tmp_path / "foreign"))
+    own, given = begun.model.state_dict(), first.model.state_dict()
+    assert set(own) == set(given) and all(torch.equal(own[key], given[key]) for key in own)
+    with pytest.raises(ConfigError, match="another network"):
+        task("denoiser", tmp_path, init=str(tmp_path / "foreign"))
+
+
+def test_a_network_with_learned_variance_is_tuned_and_watched(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    network = {**UNET2D, "out_channels": 6}
+    run = Trainer(task("prior", tmp_path, network=network, validation=tmp_path / "data", validate_every=3, steps=3))
+    run.train()
+    assert run.task.prior(run.task.model).learned_variance and run.step == 3
+    with pytest.raises(ConfigError, match="class-conditional"):
+        task("prior", tmp_path, network={**UNET2D, "num_class_embeds": 10})
+
+
 # Priors
 
 
@@ -200,14 +240,9 @@ def test_preconditioned_loss_is_the_denoising_error_in_units_of_c_out() -> None:
 
 def test_a_unet2d_learns_on_its_schedule_and_min_snr_weighs_the_error_of_x0(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
-    network = {
-        "class": "UNet2DModel", "sample_size": 16, "in_channels": 3, "out_channels": 3, "layers_per_block": 1,
-        "block_out_channels": [8, 8], "norm_num_groups": 4, "attention_head_dim": 4,
-        "down_block_types": ["DownBlock2D", "DownBlock2D"], "up_block_types": ["UpBlock2D", "UpBlock2D"],
-    }  # fmt: skip
     errors = {}
     for prediction in ("epsilon", "v_prediction", "sample"):
-        made = task("prior", tmp_path, network=network, schedule={"prediction_type": prediction}, weighting="min-snr")
+        made = task("prior", tmp_path, network=UNET2D, schedule={"prediction_type": prediction}, weighting="min-snr")
         batch = made.batch(0, 0)
         assert batch["level"].dtype == torch.int64 and int(batch["level"].max()) < 1000
         process, t = made.objective.process, (batch["level"] + 1).double()
@@ -221,7 +256,7 @@ def test_a_unet2d_learns_on_its_schedule_and_min_snr_weighs_the_error_of_x0(tmp_
             expected = (snr.clamp(max=5) * (x0 - batch["x0"]).square().flatten(1).mean(1)).mean()
             errors[prediction] = float(made.objective(**batch))
         assert errors[prediction] == pytest.approx(float(expected), rel=1e-3)
-    run = Trainer(task("prior", tmp_path, network=network, schedule={"prediction_type": "v_prediction"}))
+    run = Trainer(task("prior", tmp_path, network=UNET2D, schedule={"prediction_type": "v_prediction"}))
     run.train()
     ship(run, "c", tmp_path / "shipped")
     prior, expected = zoo.load(tmp_path / "shipped", precision="float32"), run.task.prior(run.averaged_model())

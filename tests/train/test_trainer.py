@@ -113,6 +113,22 @@ def test_only_the_newest_checkpoints_stay_and_a_damaged_one_is_passed_over(tmp_p
     assert again.step == 4
 
 
+def test_damaged_checkpoints_never_push_out_a_whole_one(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", keep=1)
+    checkpoints.folder.mkdir()
+    for step in (9000, 10000):
+        (checkpoints.folder / f"step-{step:08d}.pt").write_bytes(b"half")
+    saved = checkpoints.save(1000, {"step": 1000})
+    assert checkpoints.files() == [saved]
+    found = checkpoints.load()
+    assert found is not None and found[1] == {"step": 1000}
+
+
+def test_stopping_at_once_stops_at_once(tmp_path: Path) -> None:
+    run = trainer("prior", tmp_path)
+    assert losses(run, until=0) == [] and run.step == 0
+
+
 def test_a_checkpoint_that_would_run_code_is_passed_over(tmp_path: Path) -> None:
     hostile = b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR."
     checkpoints = Checkpoints(tmp_path / "c")
@@ -180,6 +196,9 @@ def test_power_ema_is_the_weighted_mean_of_the_power_law() -> None:
         ('data = "d"\nout = "o"\naccumulate = 0', "accumulate must be at least 1"),
         ('data = "d"\nout = "o"\nchannels = 2', "channels must be 1 or 3"),
         ('data = "d"\nout = "o"\nweighting = "max"', "weighting must be"),
+        ('data = "d"\nout = "o"\nseed = -1', "seed must be at least 0"),
+        ('data = "d"\nout = "o"\nema = 0.0', "ema must be above 0"),
+        ('data = "d"\nout = "o"\ncrops = ["a"]\ncrop_odds = [1]', "lists of numbers"),
     ],
 )
 def test_bad_configurations_are_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -192,14 +211,14 @@ def test_bad_configurations_are_refused(tmp_path: Path, text: str, message: str)
 # Processes of their own
 
 
-def configuration(folder: Path, name: str, **more: Any) -> Path:
+def configuration(folder: Path, name: str, kind: str = "prior", **more: Any) -> Path:
     path = folder / f"{name}.toml"
-    path.write_text(toml(words("prior", folder, out=folder / name, **more)))
+    path.write_text(toml(words(kind, folder, out=folder / name, **more)))
     return path
 
 
-def command(config: Path) -> list[str]:
-    return [sys.executable, "-m", "pellucid", "train", "prior", str(config)]
+def command(config: Path, kind: str = "prior") -> list[str]:
+    return [sys.executable, "-m", "pellucid", "train", kind, str(config)]
 
 
 def final(folder: Path) -> dict[str, Any]:
@@ -231,23 +250,23 @@ def test_killed_again_and_again_it_ends_with_the_same_losses_and_weights(tmp_pat
     assert logged(tmp_path / "killed") == logged(tmp_path / "whole") and len(logged(tmp_path / "whole")) == 900
 
 
-def test_two_processes_average_their_gradients(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["prior", pytest.param("autoencoder", marks=pytest.mark.slow)])
+def test_two_processes_average_their_gradients(kind: str, tmp_path: Path) -> None:
     """Two processes see slots 0 and 1, as one process with two micro-batches does: the weights must be the same."""
-    one = configuration(tmp_path, "one", accumulate=2, steps=5)
-    subprocess.run(command(one), check=True, capture_output=True)
-    alone = configuration(tmp_path, "alone", accumulate=1, steps=5)
-    subprocess.run(command(alone), check=True, capture_output=True)
-    two = configuration(tmp_path, "two", accumulate=1, steps=5)
+    one = configuration(tmp_path, "one", kind, accumulate=2, steps=4)
+    subprocess.run(command(one, kind), check=True, capture_output=True)
+    alone = configuration(tmp_path, "alone", kind, accumulate=1, steps=4)
+    subprocess.run(command(alone, kind), check=True, capture_output=True)
+    two = configuration(tmp_path, "two", kind, accumulate=1, steps=4)
     # `accelerate launch --cpu` starts a single process unless MPI is installed; torchrun starts as many as asked.
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
-    done = subprocess.run([*launch, *command(two)[1:]], env=environment, capture_output=True, text=True)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true", "GLOO_SOCKET_IFNAME": "lo"}
+    done = subprocess.run([*launch, *command(two, kind)[1:]], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
-    a, b, c = (final(tmp_path / name)["objectives"]["denoiser"] for name in ("one", "two", "alone"))
-    differences = [float((a[key] - b[key]).abs().max()) for key in a]
-    assert max(differences) < 1e-5
+    a, b, c = (next(iter(final(tmp_path / name)["objectives"].values())) for name in ("one", "two", "alone"))
+    assert max(float((a[key] - b[key]).abs().max()) for key in a) < 1e-4
     assert max(float((a[key] - c[key]).abs().max()) for key in a) > 1e-3  # one process alone ends elsewhere
-    assert logged(tmp_path / "two") == pytest.approx(logged(tmp_path / "one"), rel=1e-4)
+    assert logged(tmp_path / "two") == pytest.approx(logged(tmp_path / "one"), rel=1e-3)
 
 
 def test_the_configuration_is_saved_beside_the_checkpoints(tmp_path: Path) -> None:

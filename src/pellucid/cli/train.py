@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,29 +68,38 @@ def supervised(
 
 @app.command("ship")
 def ship(
-    config: Config,
-    kind: Annotated[str, typer.Option(help="The kind of training: the word after `pellucid train`.")] = "prior",
+    run: Annotated[Path, typer.Argument(help="The run's folder, or its TOML file.")],
+    kind: Annotated[
+        str | None, typer.Option(help="The word after `pellucid train`; a run's folder knows it.", show_default=False)
+    ] = None,
     to: Annotated[Path | None, typer.Option(help="A folder, instead of the one that [ship] names.")] = None,
 ) -> None:
     """Export the last checkpoint: float16 weights and a card with the quality measured."""
+    _require_extra()
     from pellucid.train.export import ship as export
-    from pellucid.train.tasks.make import read_task
+    from pellucid.train.tasks.make import read_task, training_of
     from pellucid.train.trainer import Trainer
 
-    trainer = Trainer(read_task(kind, config))
-    measured = export(trainer, f"pellucid train {kind} {config}", to)
+    training = kind or training_of(run)
+    trainer = Trainer(read_task(training, run, begin=False))
+    measured = export(trainer, f"pellucid train {training} {run}", to)
     print(f"{to or (trainer.config.ship and trainer.config.ship.to)}: {measured}")
 
 
-def _run(training: str, config: Path, until: int | None, **overrides: Any) -> None:
+def _require_extra() -> None:
     from pellucid.errors import ConfigError
 
     if find_spec("accelerate") is None:
         raise ConfigError("training needs the extra: pip install 'pellucid[train]'")
+
+
+def _run(training: str, config: Path, until: int | None, **overrides: Any) -> None:
+    _require_extra()
     from pellucid.train.tasks.make import read_task
     from pellucid.train.trainer import Trainer
 
-    _show(Trainer(read_task(training, config, **overrides)), until)
+    command = " ".join(["pellucid", *sys.argv[1:]])
+    _show(Trainer(read_task(training, config, **overrides), command), until)
 
 
 def _show(trainer: Trainer, until: int | None) -> None:
@@ -97,16 +107,16 @@ def _show(trainer: Trainer, until: int | None) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    console, main = Console(stderr=True), trainer.accelerator.is_main_process
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not trainer.accelerator.is_main_process) as progress:
-        task = progress.add_task("", total=trainer.config.steps)
+    with Progress(*columns, console=console, disable=not main) as progress:
+        task = progress.add_task("", total=trainer.config.steps, completed=trainer.newest_step())
 
         def report(step: int, figures: dict[str, float], rate: float) -> None:
             progress.update(task, completed=step, description=f"loss {figures['loss']:.4f}, {rate:.0f} pictures/s")
-            if not console.is_terminal and step % 200 == 0:
+            if main and not console.is_terminal and step % 200 == 0:
                 print(f"step {step}: loss {figures['loss']:.4f}, {rate:.0f} pictures/s", flush=True)
 
         trainer.train(report, until)
-    if trainer.accelerator.is_main_process:
+    if main:
         print(f"step {trainer.step} of {trainer.config.steps}; checkpoints in {trainer.checkpoints.folder}")

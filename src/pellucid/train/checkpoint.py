@@ -37,6 +37,10 @@ class Checkpoints:
             torch.save(state, file)
             file.flush()
             os.fsync(file.fileno())
+        # Files that are newer by name are of a run that was passed over as damaged; the one just written always stays.
+        for other in self.files():
+            if other > path:
+                other.unlink(missing_ok=True)
         for old in self.files()[: -self.keep]:
             old.unlink(missing_ok=True)
         return path

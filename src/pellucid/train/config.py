@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +110,9 @@ class RunConfig:
     def __post_init__(self) -> None:
         if len(self.crops) != len(self.crop_odds):
             raise ConfigError("crops and crop_odds must have the same length")
+        numbers = [*self.crops, *self.crop_odds]
+        if not all(isinstance(value, int | float) for value in numbers):
+            raise ConfigError("crops and crop_odds must be lists of numbers")
         if not self.crops or min(self.crops) < 1 or min(self.crop_odds) < 0 or not sum(self.crop_odds) > 0:
             raise ConfigError("crops must be positive, and crop_odds not negative and not all zero")
         if self.steps < 1 or self.pixels < max(self.crops) ** 2:
@@ -116,6 +120,12 @@ class RunConfig:
         for name in ("accumulate", "checkpoint_every", "keep", "validate_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name, least in (("seed", 0), ("workers", 0), ("threads", 0), ("warmup", 0), ("sample_every", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        for name in ("lr", "clip", "ema"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
         if self.channels not in (1, 3):
             raise ConfigError(f"channels must be 1 or 3, not {self.channels}")
         _among("precision", self.precision, PRECISIONS)
@@ -123,17 +133,24 @@ class RunConfig:
 
     @classmethod
     def load(cls, path: Path, **overrides: Any) -> Self:
-        """Reads a TOML file; relative folders are taken from the working directory; `overrides` win over the file.
+        """Reads a TOML file, or the config.json of a run's folder; `overrides` win over the file.
+
+        Relative folders are taken from the working directory.
 
         Raises:
             ConfigError: the file is missing or is no TOML, or a key is unknown or missing, or of the wrong type.
         """
         try:
-            raw = tomllib.loads(path.read_text())
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            if path.is_dir():
+                raw = {k: v for k, v in json.loads((path / "config.json").read_text()).items() if v is not None}
+                raw.pop("training", None)
+            else:
+                raw = tomllib.loads(path.read_text())
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"cannot read {path}: {error}") from error
-        if "ship" in raw:
-            raw["ship"] = build(ShipConfig, raw["ship"], f"{path} [ship]")
+        if raw.get("ship"):
+            words = {k: v for k, v in raw["ship"].items() if v is not None}
+            raw["ship"] = build(ShipConfig, words, f"{path} [ship]")
         return build(cls, raw | {key: value for key, value in overrides.items() if value is not None}, str(path))
 
 

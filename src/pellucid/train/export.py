@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import os
-import platform
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from pellucid.codec.autoencoder import AutoencoderCodec
 from pellucid.errors import ConfigError
 from pellucid.images.atomic import replacing
 from pellucid.nn.edm import EDMDenoiser
@@ -28,7 +28,7 @@ def ship(trainer: Trainer, command: str, to: Path | None = None) -> dict[str, An
 
     Args:
         trainer: of the run.
-        command: that made it, for the card.
+        command: that made it, for the card, where the checkpoint does not say.
         to: a folder, instead of the one that [ship] names.
 
     Raises:
@@ -40,9 +40,9 @@ def ship(trainer: Trainer, command: str, to: Path | None = None) -> dict[str, An
         raise ConfigError("shipping needs a [ship] table in the configuration, or a folder: --to DIR")
     if trainer.resume() is None:
         raise ConfigError(f"{trainer.checkpoints.folder} holds no checkpoint yet; train first")
-    model = rounded_to_half(trainer.averaged_model())
+    model = rounded_to_half(trainer.averaged_model().to("cpu"))
     measured = quality(trainer.task, model) if shipping else {}
-    extra: dict[str, Any] = {"quality": measured, "command": command}
+    extra: dict[str, Any] = {"quality": measured, "command": trainer.command or command}
     if shipping:
         counted = licences(shipping.sources, trainer.config.data.name) if shipping.sources else {}
         extra = {"summary": shipping.summary, **extra, "data": {"what": shipping.data}}
@@ -63,6 +63,10 @@ def write_diffusers(task: PriorTask, model: Any, folder: Path, extra: dict[str, 
     with tempfile.TemporaryDirectory(dir=folder.parent) as made:
         partial = Path(made) / folder.name
         model.save_pretrained(partial / "unet", safe_serialization=True)
+        if isinstance(task.codec, AutoencoderCodec):
+            kind = "vqvae" if hasattr(task.codec.module, "quantize") else "vae"
+            autoencoder: Any = task.codec.module
+            autoencoder.save_pretrained(partial / kind, safe_serialization=True)
         (partial / "scheduler").mkdir()
         scheduler = {"_class_name": "DDPMScheduler", **objective.schedule}
         (partial / "scheduler" / "scheduler_config.json").write_text(json.dumps(scheduler, indent=2) + "\n")
@@ -88,8 +92,7 @@ def write(trainer: Trainer, model: nn.Module, folder: Path, extra: dict[str, Any
         "training": {
             "steps": trainer.step,
             "seconds": round(trainer.seconds),
-            "device": _device(trainer),
-            "torch": torch.__version__,
+            **trainer.made_on,
             **({"init": trainer.config.init} if trainer.config.init else {}),
         },
         **extra,
@@ -115,9 +118,3 @@ def licences(table: Path, split: str = "train") -> dict[str, int]:
     with table.open(newline="") as file:
         rows = [row for row in csv.DictReader(file, delimiter="\t") if Path(row["file"]).stem in stems]
     return dict(Counter(row["licence"] for row in rows).most_common())
-
-
-def _device(trainer: Trainer) -> str:
-    if trainer.accelerator.device.type != "cpu":
-        return torch.cuda.get_device_name(trainer.accelerator.device)
-    return f"CPU, {torch.get_num_threads()} thread(s), {platform.machine()}, {trainer.config.precision}"

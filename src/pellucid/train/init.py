@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pellucid.errors import ConfigError
+from pellucid.errors import ConfigError, PriorError
 from pellucid.train.config import PriorConfig, RunConfig
-from pellucid.zoo import Card, find, load, read_weights
+from pellucid.zoo import Card, find, load, load_autoencoder, load_estimator, read_weights
 
 # Layers that see or make picture channels: there a grey network and a colour one can be turned into each other.
 INPUTS = ("stem.weight", "conv_in.weight")
+# Imported networks that training can begin from, beside our own.
+BEGINNINGS = ("UNet2DModel", "VQModel", "AutoencoderKL", "SwinIR", "DnCNN")
 LOG_VARIANCE = -10.0  # of a KL autoencoder's latents that begins as a VQ one
 OUTPUTS = ("head.weight", "head.bias", "conv_out.weight", "conv_out.bias")
 
@@ -43,9 +46,8 @@ def initialise(model: nn.Module, source: str) -> None:
         ConfigError: the networks differ; the first layers that do are named.
     """
     given, own = _weights(source), model.state_dict()
-    if "quantize.embedding.weight" in given and own["quant_conv.weight"].shape[0] == 2 * len(
-        given["quant_conv.weight"]
-    ):
+    codebook = "quantize.embedding.weight"
+    if codebook in given and codebook not in own and "quant_conv.weight" in own:
         given = _with_variance(given)
     adapted = {name: _fitted(name, value, own[name]) for name, value in given.items() if name in own}
     wrong = [name for name in own if name not in adapted or adapted[name].shape != own[name].shape]
@@ -93,12 +95,19 @@ def _fitted(name: str, value: Tensor, like: Tensor) -> Tensor:
 def _words(source: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The [network] and [schedule] that a source stands for."""
     if (card := _own(source)) is not None:
-        return {k: v for k, v in card.data["network"].items() if k not in ("channels", "scale", "class")}, {}
+        blind = card.kind == "denoiser"  # whose `class` says which network it is
+        left = {"channels", "scale"} | (set() if blind else {"class"})
+        return {k: v for k, v in card.data["network"].items() if k not in left}, {}
     from pellucid.checkpoints.diffusers import scheduler_config
 
     model = _foreign(source)
-    keep = {k: v for k, v in dict(model.config).items() if not k.startswith("_")}
-    return {"class": "UNet2DModel", **keep}, dict(scheduler_config(find(source)))
+    words = {k: v for k, v in dict(model.config).items() if not k.startswith("_")}
+    kind = type(model).__name__
+    if kind == "UNet2DModel":
+        return {"class": kind, **words}, dict(scheduler_config(find(source)))
+    if kind == "DnCNN":
+        return {"class": "dncnn", "width": words["width"], "depth": words["depth"]}, {}
+    return {k: v for k, v in words.items() if k not in ("channels", "upscale", "in_channels", "out_channels")}, {}
 
 
 def _weights(source: str) -> dict[str, Tensor]:
@@ -108,15 +117,29 @@ def _weights(source: str) -> dict[str, Tensor]:
 
 
 def _own(source: str) -> Card | None:
-    """The card of a network in our own format; None for a folder in diffusers'."""
+    """The card of a network in our own format; None for an imported folder, or one in diffusers' format."""
     folder = find(source)
     card = Card.read(folder) if (folder / "card.json").is_file() else None
     return card if card is not None and "network" in card.data else None
 
 
 def _foreign(source: str) -> Any:
-    """The diffusers module of an imported prior."""
-    model = getattr(load(find(source), precision="float32").network, "model", None)
-    if model is None or not hasattr(model, "config"):
-        raise ConfigError(f"{source} is no network that training can begin from: shipped ones and UNet2DModels are")
-    return model
+    """The module of an imported or diffusers folder that training can begin from."""
+    folder = find(source)
+    for read in (_prior_module, _autoencoder_module, load_estimator):
+        try:
+            module: Any = read(folder)
+        except PriorError:
+            continue
+        if type(module).__name__ in BEGINNINGS:
+            return module
+    raise ConfigError(f"{source} is no network that training can begin from; those are {', '.join(BEGINNINGS)}")
+
+
+def _prior_module(folder: Path) -> Any:
+    network: Any = load(folder, precision="float32").network
+    return getattr(network, "model", getattr(network, "network", network))
+
+
+def _autoencoder_module(folder: Path) -> Any:
+    return load_autoencoder(folder).module

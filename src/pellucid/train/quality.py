@@ -13,14 +13,16 @@ from torch import Tensor, nn
 from pellucid.errors import ConfigError
 from pellucid.metrics.pixels import psnr
 from pellucid.metrics.statistics import summarise
+from pellucid.nn.edm import EDMDenoiser
 from pellucid.train.config import RunConfig
 from pellucid.train.data import open_source
 from pellucid.train.data.phantoms import phantom_picture
 from pellucid.train.tasks.autoencoder import AutoencoderTask, reconstruction_figures
 from pellucid.train.tasks.base import Task
 from pellucid.train.tasks.denoiser import DenoiserTask, blind_psnr
-from pellucid.train.tasks.prior import LatentPriorTask, PriorTask
+from pellucid.train.tasks.prior import LatentPriorTask, PriorTask, denoised
 from pellucid.train.tasks.supervised import SupervisedTask, estimation_psnr
+from pellucid.zoo import load_autoencoder
 
 LEVELS = (15, 25, 50)
 Denoise = Callable[[Tensor, Tensor], Tensor]
@@ -51,12 +53,21 @@ def _set(config: RunConfig, words: dict[str, Any]) -> Tensor:
 def figures(task: Task, model: nn.Module, pictures: Tensor) -> dict[str, Any]:
     """What a network of this kind is measured by."""
     crops = "float32, mean over the centre crops of at most 256x256"
+    denoise: Denoise = model
+    if isinstance(task, PriorTask) and not isinstance(model, EDMDenoiser):  # on a schedule of its own
+        prior = task.prior(model)
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            return denoised(prior, x, sigma.double())
+
     if isinstance(task, LatentPriorTask):
-        z = torch.cat([task.encoded(x[None]) for x in pictures])
-        scores = {f"mse_{s:g}": latent_mse(model, z, s) for s in (0.1, 0.25, 0.5, 1.0, 2.0)}
+        codec = load_autoencoder(task.config.codec)  # training encodes in bfloat16
+        with torch.no_grad():
+            z = torch.cat([codec.encode(x[None]) for x in pictures])
+        scores = {f"mse_{s:g}": latent_mse(denoise, z, s) for s in (0.1, 0.25, 0.5, 1.0, 2.0)}
         protocol = f"mean squared error of E[z_0 | z_0 + sigma n] per latent of about unit variance, {crops}"
     elif isinstance(task, PriorTask):
-        scores = {f"psnr_{level}": denoising_psnr(model, pictures, level) for level in LEVELS}
+        scores = {f"psnr_{level}": denoising_psnr(denoise, pictures, level) for level in LEVELS}
         protocol = f"one-step denoising PSNR in dB, {crops}, nothing clipped; noise std in units of 1/255 of [0, 1]"
     elif isinstance(task, DenoiserTask):
         scores = {f"psnr_{level}": blind_psnr(model, pictures, level) for level in LEVELS}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import platform
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -33,9 +34,10 @@ class Trainer:
 
     Args:
         task: what is trained, with its configuration.
+        command: that was typed, for the card.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, command: str = "") -> None:
         from accelerate import Accelerator
 
         self.task, self.config = task, task.config
@@ -53,6 +55,20 @@ class Trainer:
         self.ema = PowerEMA(self.averaged(), self.config.ema)
         self.checkpoints = Checkpoints(self.config.out / "checkpoints", self.config.keep)
         self.step, self.seconds = 0, 0.0
+        self.made_on, self.command = self._made_on(), command
+
+    def _made_on(self) -> dict[str, Any]:
+        """What the card says of the machine; kept in the checkpoint, since shipping may happen on another one."""
+        device, processes = self.accelerator.device, self.accelerator.num_processes
+        cpu = f"CPU, {torch.get_num_threads()} thread(s), {platform.machine()}"
+        name = cpu if device.type == "cpu" else torch.cuda.get_device_name(device)
+        several = f", {processes} processes" if processes > 1 else ""
+        return {"device": f"{name}, {self.config.precision}{several}", "torch": str(torch.__version__)}
+
+    def newest_step(self) -> int:
+        """The step of the newest checkpoint by its name, 0 without one."""
+        files = self.checkpoints.files()
+        return int(files[-1].stem.partition("-")[2]) if files else 0
 
     def averaged(self) -> list[Tensor]:
         """The parameters whose average is kept."""
@@ -61,21 +77,22 @@ class Trainer:
     def train(self, report: Report | None = None, until: int | None = None) -> None:
         """Runs to the last step, or to `until`; calls `report(step, figures, pictures per second)` after each."""
         self.resume()
-        last = min(self.config.steps, until or self.config.steps)
+        last = self.config.steps if until is None else min(self.config.steps, until)
         if self.step >= last:
             return
         log = Log(self.config.out, self.step) if self.accelerator.is_main_process else None
         try:
+            start = time.perf_counter()
             for batches in self._batches(last):
-                start = time.perf_counter()
                 figures, pictures = self._one_step(batches)
-                elapsed = time.perf_counter() - start
-                self.seconds += elapsed
                 if log:
                     log.scalars(self.step, figures)
+                elapsed = time.perf_counter() - start  # with the batch's making, without validation and saving
+                self.seconds += elapsed
                 self._housekeeping(log, last)
                 if report:
                     report(self.step, figures, pictures / elapsed)
+                start = time.perf_counter()
         finally:
             if log:
                 log.close()
@@ -92,10 +109,12 @@ class Trainer:
             for name, objective in self.objectives.items():
                 loss = self._backward(name, objective, moved, last=k == len(batches) - 1)
                 totals[name] = totals.get(name, 0.0) + loss.detach() / len(batches)
-        for name, optimiser in self.optimisers.items():
+        self.accelerator.unscale_gradients()  # all before any step: fp16's scale is shared, and a step changes it
+        for name in self.optimisers:
+            torch.nn.utils.clip_grad_norm_(self.task.parameters(name), self.config.clip)
+        for optimiser in self.optimisers.values():
             for group in optimiser.param_groups:
                 group["lr"] = rate
-            self.accelerator.clip_grad_norm_(self.task.parameters(name), self.config.clip)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
         self.step += 1
@@ -180,6 +199,8 @@ class Trainer:
             "scaler": scaler.state_dict() if scaler else None,
             "step": self.step,
             "seconds": self.seconds,
+            "made_on": self.made_on,
+            "command": self.command,
         }
 
     def save(self, log: Log | None = None) -> None:
@@ -188,7 +209,8 @@ class Trainer:
             return
         self.config.out.mkdir(parents=True, exist_ok=True)
         with replacing(self.config.out / "config.json") as partial:
-            partial.write_text(json.dumps(dataclasses.asdict(self.config), indent=2, default=str))
+            words = {"training": self.task.training, **dataclasses.asdict(self.config)}
+            partial.write_text(json.dumps(words, indent=2, default=str))
         if log:
             log.flush()
         self.checkpoints.save(self.step, self.state())
@@ -197,15 +219,17 @@ class Trainer:
         """Takes up the newest whole checkpoint; returns its file, None if there is none.
 
         Raises:
-            ConfigError: the checkpoint belongs to another network.
+            ConfigError: the checkpoint belongs to another network, or the processes do not find the same one.
         """
         found = self.checkpoints.load(self.accelerator.device)
+        self._agree(found[1]["step"] if found else 0)
         if found is None:
             if (self.config.out / "checkpoint.pt").exists():
                 warnings.warn(f"{self.config.out}/checkpoint.pt is of an older version and is not used", stacklevel=2)
             return None
         path, saved = found
-        if (saved["kind"], saved["signature"]) != (self.task.kind, json.dumps(self.task.signature(), sort_keys=True)):
+        theirs, own = json.loads(saved["signature"]), json.loads(json.dumps(self.task.signature()))
+        if saved["kind"] != self.task.kind or any(own.get(key) != value for key, value in theirs.items()):
             raise ConfigError(f"{path} belongs to another network; choose another 'out' folder")
         for name, state in saved["objectives"].items():
             self.task.objectives[name].load_state_dict(state)
@@ -216,7 +240,19 @@ class Trainer:
         if saved["scaler"] is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(saved["scaler"])
         self.step, self.seconds = saved["step"], saved["seconds"]
+        self.made_on = saved.get("made_on", self.made_on)
+        self.command = self.command or saved.get("command", "")
         return path
+
+    def _agree(self, step: int) -> None:
+        """Raises `ConfigError` where processes would go on from different steps (folders that are not shared)."""
+        mine = torch.tensor([float(step)], device=self.accelerator.device)
+        steps = self.accelerator.gather(mine)
+        if bool((steps != steps[0]).any()):
+            raise ConfigError(
+                f"the processes find checkpoints of different steps ({steps.int().tolist()}) in "
+                f"{self.checkpoints.folder}: the folder must be one that all of them share"
+            )
 
     def averaged_model(self) -> nn.Module:
         """The averaged weights as a model of their own, in evaluation mode."""

@@ -16,6 +16,7 @@ from pellucid.train.data.entry import Entry, Found, Refused, reason
 from pellucid.train.data.volume import Slicing, cut
 
 DICOM = {".dcm", ".dicom", ".ima"}
+DEFLATED = "1.2.840.10008.1.2.1.99"  # the whole file is inflated before its header can be read, to any size
 COMPRESSED = "1.2.840.10008.1.2.4"  # the transfer syntaxes of JPEG and its kin
 
 
@@ -80,7 +81,7 @@ def hounsfield(path: Path) -> np.ndarray:
     Colour of 8 bits comes as it is stored, (h, w, 3) uint8.
 
     Raises:
-        Refused: the pixels are of a kind that is not read.
+        Refused: the pixels, or the transfer syntax, are of a kind that is not read.
     """
     head = _read(path, pixels=True)
     kind = str(head.get("PhotometricInterpretation", "MONOCHROME2"))
@@ -108,6 +109,9 @@ def _read(path: Path, pixels: bool) -> Any:
         import pydicom
     except ImportError as error:
         raise ConfigError("DICOM files need the extra: pip install 'pellucid[train]'") from error
+    meta = pydicom.filereader.read_file_meta_info(path)
+    if str(meta.get("TransferSyntaxUID", "")).strip(" \0") == DEFLATED:
+        raise Refused("its transfer syntax is Deflated, which is not read; store it plainly: dcmconv +te IN OUT")
     return pydicom.dcmread(path, stop_before_pixels=not pixels)
 
 

@@ -13,7 +13,7 @@ from pellucid.metrics.pixels import psnr
 from pellucid.nn.resampling import begin_as_resampling
 from pellucid.train.config import AutoencoderConfig
 from pellucid.train.kmeans import kmeans
-from pellucid.train.tasks.base import Batch, Task, validation_pictures
+from pellucid.train.tasks.base import Batch, Task
 
 CODEBOOK_LATENTS = 65536  # latents that the first codebook is made from
 
@@ -22,6 +22,7 @@ class AutoencoderTask(Task):
     """x -> z -> x with diffusers' VQModel or AutoencoderKL."""
 
     kind = "autoencoder"
+    training = "autoencoder"
     config: AutoencoderConfig
     model: Any  # a diffusers module: its methods have no types
 
@@ -54,7 +55,7 @@ class AutoencoderTask(Task):
 
     def scaling(self, model: Any) -> float:
         """1 / standard deviation of the latents of training crops."""
-        x = torch.cat([self.batch(0, 10**6 + k)["x"] for k in range(8)])
+        x = torch.cat([self.batch(0, 10**6 + k)["x"] for k in range(8)]).to(next(model.parameters()).device)
         with torch.no_grad():
             encoded = model.encode(x)
             z = encoded.latents if hasattr(encoded, "latents") else encoded.latent_dist.mode()
@@ -74,16 +75,17 @@ class AutoencoderTask(Task):
         while sum(map(len, latents)) < CODEBOOK_LATENTS:
             with torch.no_grad():
                 z = self.model.encode(self.batch(step, slot)["x"].to(device)).latents.float()
-            latents.append(z.movedim(1, -1).flatten(0, -2))
+            latents.append(z.movedim(1, -1).flatten(0, -2).cpu())
             slot += 1
         codebook = self.model.quantize.embedding.weight
-        centres = kmeans(torch.cat(latents), len(codebook), seed=self.config.seed)
+        # On the CPU the sums have one order, so that every process makes the same centres.
+        centres = kmeans(torch.cat(latents), len(codebook), seed=self.config.seed).to(device)
         with torch.no_grad():
             codebook.copy_(centres)
         averages["quantize.embedding.weight"].copy_(centres)
 
     def validate(self, model: Any) -> dict[str, float]:
-        pictures = validation_pictures(self.config)
+        pictures = self.held_out()
         if pictures is None:
             return {}
         found = reconstruction_figures(model, pictures.to(next(model.parameters()).device), self.quantising)
@@ -92,9 +94,9 @@ class AutoencoderTask(Task):
         }
 
     def sample(self, model: Any) -> Tensor | None:
-        pictures = validation_pictures(self.config, count=4)
-        pictures = pictures if pictures is not None else self.pictures(0, 10**6)[:4]
-        x = pictures.to(next(model.parameters()).device)
+        pictures = self.held_out()
+        pictures = pictures if pictures is not None else self.pictures(0, 10**6)
+        x = pictures[:4].to(next(model.parameters()).device)
         with torch.no_grad():
             return torch.cat([x, (roundtrip(model, 2 * x - 1, self.quantising) + 1) / 2])
 
@@ -132,7 +134,8 @@ class Reconstruction(nn.Module):
         """(reconstruction, codebook and commitment loss) (van den Oord et al., NeurIPS 2017, eq. 3)."""
         z = self.model.encode(x).latents.float()
         if step < self.config.quantise_from:
-            return self.model.decode(z, force_not_quantize=True).sample, z.new_zeros(())
+            unused = 0.0 * self.model.quantize.embedding.weight.sum()  # several processes want a gradient of everything
+            return self.model.decode(z, force_not_quantize=True).sample, unused
         with torch.autocast(z.device.type, enabled=False):  # bfloat16 would choose wrong codes
             codes = nearest(z, self.model.quantize.embedding.weight)
             z_q = F.embedding(codes, self.model.quantize.embedding.weight).movedim(-1, 1)

@@ -29,19 +29,22 @@ class Task(ABC):
     0 .. n k - 1 make one step, whichever process computes which.
 
     Attributes:
-        kind: the word of the card and of `pellucid train`.
+        kind: the word of the card.
+        training: the word after `pellucid train`.
         model: what is trained for, averaged and shipped.
         objectives: name -> module whose forward takes a batch and returns the loss; each is stepped by an optimiser of
             its own, in this order. The first one's parameters are the model's.
     """
 
     kind: str
+    training: str
     model: nn.Module
     objectives: dict[str, nn.Module]
 
     def __init__(self, config: RunConfig) -> None:
         self.config = config
         self.crops = open_crops(config)
+        self._held_out: Tensor | None = None
 
     def side(self, step: int) -> int:
         """Side of the crops of a step, the same in every slot."""
@@ -59,6 +62,12 @@ class Task(ABC):
         """Randomness of (seed, step, slot, purpose)."""
         state = np.random.SeedSequence([self.config.seed, step, slot, purpose]).generate_state(1)
         return torch.Generator().manual_seed(int(state[0]))
+
+    def held_out(self) -> Tensor | None:
+        """The fixed validation crops, read once; None without held-out pictures."""
+        if self._held_out is None:
+            self._held_out = validation_pictures(self.config)
+        return self._held_out
 
     @abstractmethod
     def batch(self, step: int, slot: int) -> Batch:

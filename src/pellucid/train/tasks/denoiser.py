@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from pellucid.metrics.pixels import psnr
 from pellucid.nn.blind import make_denoiser
 from pellucid.train.config import DenoiserConfig
-from pellucid.train.tasks.base import LEVELS, NOISE, Batch, Task, draw_noise, validation_pictures
+from pellucid.train.tasks.base import LEVELS, NOISE, Batch, Task, draw_noise
 
 
 class DenoiserTask(Task):
     """x_0 from x_0 + sigma n without being told sigma; Zhang et al., IEEE TIP 2017 (DnCNN-B)."""
 
     kind = "denoiser"
+    training = "denoiser"
     config: DenoiserConfig
 
     def __init__(self, config: DenoiserConfig) -> None:
@@ -39,7 +40,7 @@ class DenoiserTask(Task):
         return {"x": x, "noisy": x + level[:, None, None, None] * draw_noise(x, self.generator(step, slot, NOISE))}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        pictures = validation_pictures(self.config)
+        pictures = self.held_out()
         if pictures is None:
             return {}
         return {f"psnr_{level}": float(np.mean(blind_psnr(model, pictures, level))) for level in (15, 25, 50)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ TASKS: dict[str, tuple[type[RunConfig], Any]] = {
 }
 
 
-def read_task(kind: str, path: Path, **overrides: Any) -> Task:
-    """The task of a TOML file, its model begun from `init` where it says so.
+def read_task(kind: str, path: Path, begin: bool = True, **overrides: Any) -> Task:
+    """The task of a TOML file or of a run's folder, its model begun from `init` where it says so and `begin` is set.
 
     Raises:
         UnknownNameError: there is no such kind of training.
@@ -39,11 +40,22 @@ def read_task(kind: str, path: Path, **overrides: Any) -> Task:
     """
     if kind not in TASKS:
         raise UnknownNameError("training", kind, TASKS)
-    return make_task(kind, TASKS[kind][0].load(path, **overrides))
+    return make_task(kind, TASKS[kind][0].load(path, **overrides), begin)
 
 
-def make_task(kind: str, config: RunConfig) -> Task:
-    """The task of a configuration."""
+def training_of(path: Path) -> str:
+    """The kind of training of a run's folder. Raises `ConfigError` where the path is none, or does not say."""
+    try:
+        kind = json.loads((path / "config.json").read_text()).get("training")
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ConfigError(f"{path} is no run's folder: say the kind of training with --kind ({error})") from error
+    if kind not in TASKS:
+        raise ConfigError(f"{path / 'config.json'} does not say its kind of training: say it with --kind")
+    return str(kind)
+
+
+def make_task(kind: str, config: RunConfig, begin: bool = True) -> Task:
+    """The task of a configuration; its model begins from `init` unless a checkpoint will replace it anyway."""
     config = with_network(config)
     try:
         task: Task = TASKS[kind][1](config)
@@ -51,6 +63,6 @@ def make_task(kind: str, config: RunConfig) -> Task:
         raise ConfigError(str(error)) from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"[network] or [source] cannot be used: {error}") from error
-    if config.init is not None:
+    if begin and config.init is not None:
         initialise(task.model, config.init)
     return task

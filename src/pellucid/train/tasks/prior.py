@@ -20,7 +20,7 @@ from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.problem import Problem
 from pellucid.process import DiscreteVP
 from pellucid.train.config import LatentPriorConfig, PriorConfig
-from pellucid.train.tasks.base import LEVELS, NOISE, Batch, Task, draw_noise, validation_pictures
+from pellucid.train.tasks.base import LEVELS, NOISE, Batch, Task, draw_noise
 from pellucid.typing import expand
 
 CHECKED = (0.1, 0.2, 0.4, 1.0)  # noise levels of the validation, in units of the prior's space
@@ -30,6 +30,7 @@ class PriorTask(Task):
     """E[x_0 | x_0 + sigma n]: our UNet as an EDM denoiser, or a diffusers UNet2DModel on its own schedule."""
 
     kind = "prior"
+    training = "prior"
     config: PriorConfig
 
     def __init__(self, config: PriorConfig) -> None:
@@ -55,7 +56,9 @@ class PriorTask(Task):
         return AffineCodec()
 
     def signature(self) -> dict[str, Any]:
-        return {"network": self.config.network, "channels": self.config.channels}
+        config = self.config
+        words = {"network": config.network, "channels": config.channels, "sigma_data": config.sigma_data}
+        return words | ({"schedule": config.schedule} if config.schedule else {})
 
     def card(self, model: nn.Module) -> dict[str, Any]:
         if not isinstance(model, EDMDenoiser):
@@ -85,7 +88,7 @@ class PriorTask(Task):
         return self.objective.prior(model, self.codec, self.config, process)
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        pictures = validation_pictures(self.config)
+        pictures = self.held_out()
         if pictures is None:
             return {}
         x0 = self.encoded(pictures)
@@ -110,6 +113,7 @@ class LatentPriorTask(PriorTask):
     """The same on an autoencoder's latents, of about unit standard deviation."""
 
     kind = "latent-prior"
+    training = "latent-prior"
     config: LatentPriorConfig
 
     def __init__(self, config: LatentPriorConfig) -> None:
@@ -200,7 +204,12 @@ class TimestepObjective(nn.Module):
             out: Tensor = model(x, timestep, return_dict=False)[0]
             return out
 
-        return DiffusionPrior(network, self.process, self.predicts, codec=codec)
+        words: Any = model.config
+        learned = words.out_channels == 2 * words.in_channels
+        multiple = 2 ** (len(words.block_out_channels) - 1)
+        return DiffusionPrior(
+            network, self.process, self.predicts, learned_variance=learned, codec=codec, multiple=multiple
+        )
 
 
 def draw_sigma(count: int, config: PriorConfig, rng: np.random.Generator) -> Tensor:
@@ -224,6 +233,8 @@ def denoised(prior: DiffusionPrior, noisy: Tensor, ratio: Tensor) -> Tensor:
 def _unet2d(network: dict[str, Any]) -> nn.Module:
     from diffusers import UNet2DModel
 
+    if network.get("num_class_embeds"):
+        raise ConfigError("training a class-conditional network is not offered: take num_class_embeds out of [network]")
     model: Any = UNet2DModel(**network)  # type: ignore[no-untyped-call]
     return _fast(model)
 

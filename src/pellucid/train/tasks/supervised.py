@@ -14,13 +14,14 @@ from pellucid.nn.estimator import make_estimator
 from pellucid.operators.shown import upscaling
 from pellucid.train.config import SupervisedConfig
 from pellucid.train.degradation import Degradation
-from pellucid.train.tasks.base import DEGRADATION, Batch, Task, validation_pictures
+from pellucid.train.tasks.base import DEGRADATION, Batch, Task
 
 
 class SupervisedTask(Task):
     """min E |x - F(y)|: SwinIR (Liang et al., ICCVW 2021) or a UNet, the latter after A^+ where y is no picture."""
 
     kind = "estimator"
+    training = "supervised"
     config: SupervisedConfig
 
     def __init__(self, config: SupervisedConfig) -> None:
@@ -46,7 +47,7 @@ class SupervisedTask(Task):
         return {"x": x, "y": self.degradation.measure(x, rng)[1]}
 
     def validate(self, model: nn.Module) -> dict[str, float]:
-        pictures = validation_pictures(self.config)
+        pictures = self.held_out()
         if pictures is None:
             return {}
         after, before = estimation_psnr(model, self.degradation, pictures)
