@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import json
 import subprocess
 import sys
@@ -13,9 +14,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pellucid.checkpoints.convert import import_file
+from pellucid.checkpoints.convert import import_file, planned, recognise
+from pellucid.checkpoints.diffusers import schedule
 from pellucid.checkpoints.folder import load, read_weights
-from pellucid.checkpoints.kinds import kinds
+from pellucid.checkpoints.kinds import Foreign, kinds
 from pellucid.cli import run
 from pellucid.errors import ConfigError, PriorError
 from pellucid.prior.base import State
@@ -62,7 +64,7 @@ def test_the_folder_is_one_of_diffusers_with_a_card(adm_file: Path, tmp_path: Pa
         "card.json", "config.json", "diffusion_pytorch_model.safetensors", "scheduler_config.json",
     ]  # fmt: skip
     card = json.loads((tmp_path / "adm" / "card.json").read_text())
-    assert card["checkpoint"] == "adm" and card["role"] == "prior" and card["options"]["head_channels"] == 16
+    assert card["checkpoint"] == "adm" and card["kind"] == "prior" and card["options"]["head_channels"] == 16
     import hashlib
 
     file = tmp_path / "adm" / "diffusion_pytorch_model.safetensors"
@@ -219,11 +221,96 @@ def test_a_failure_in_the_middle_keeps_the_old_folder(
 # Folders that were changed afterwards.
 
 
+def without_hashes(folder: Path) -> None:
+    """The card as somebody who changes weights on purpose leaves it."""
+    card = json.loads((folder / "card.json").read_text())
+    del card["sha256"]
+    (folder / "card.json").write_text(json.dumps(card))
+
+
+def test_a_part_below_the_folder_is_held_against_the_card_too(tmp_path: Path) -> None:
+    from safetensors.torch import save
+
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "model.safetensors").write_bytes(save({"a": torch.ones(2)}))
+    (tmp_path / "card.json").write_text(
+        json.dumps({"checkpoint": "ldm", "sha256": {"unet/model.safetensors": 64 * "0"}})
+    )
+    with pytest.raises(PriorError, match="damaged"):
+        dict(read_weights(tmp_path / "unet"))
+
+
+def test_a_configuration_may_leave_out_defaults_and_not_ask_for_more_than_the_file_holds(
+    adm_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "out"
+    import_file(adm_file, folder, options=OPTIONS)
+    config = json.loads((folder / "config.json").read_text())
+
+    def changed(**words: Any) -> None:
+        kept = {key: value for key, value in (config | words).items() if value is not None}
+        (folder / "config.json").write_text(json.dumps(kept))
+
+    changed(in_channels=None)
+    assert load_prior(folder).channels == 3
+    blocks = len(config["block_out_channels"])
+    changed(block_out_channels=[32 * 10**5] * blocks)
+    with pytest.raises(PriorError, match=r"announces [0-9,]+ weights, its files hold"):
+        load_prior(folder)
+    changed(block_out_channels=[-32] * blocks)
+    with pytest.raises(PriorError, match="describes no network"):
+        load_prior(folder)
+    monkeypatch.setattr("pellucid.checkpoints.announced.MOST_CALLS", 5000)
+    changed(layers_per_block=10**9)
+    with pytest.raises(PriorError, match="too many layers"):
+        load_prior(folder)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"trained_betas": [0.1, 2.0]},
+        {"trained_betas": [[0.1], [0.2]]},
+        {"trained_betas": ["a"]},
+        {"num_train_timesteps": 10**12},
+        {"num_train_timesteps": None},
+        {"beta_start": -1.0},
+        {"beta_end": "far"},
+        {"beta_schedule": ["linear"]},
+    ],
+)
+def test_a_schedule_that_is_none_is_refused(words: dict[str, Any]) -> None:
+    with pytest.raises(PriorError, match="the scheduler"):
+        schedule(words)
+    assert schedule({"trained_betas": [0.1, 0.2]}).t_max == 2
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, AttributeError, StopIteration, RecursionError, KeyError])
+def test_whatever_goes_wrong_in_a_kind_is_said_of_the_file(error: type[Exception]) -> None:
+    def fails(_: Any) -> Any:
+        raise error
+
+    broken = dataclasses.replace(kinds()["adm"], recognise=fails, plan=fails)
+    foreign = Foreign.of(adm_weights())
+    with pytest.raises(PriorError, match=f"does not fit the kind adm: {error.__name__}"):
+        planned(broken, foreign)
+    known = {**kinds(), "broken": broken}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pellucid.checkpoints.convert.kinds", lambda: known)
+        assert recognise(foreign.shapes).name == "adm"
+
+
 def test_damaged_folders_are_refused(adm_file: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
     import_file(adm_file, folder, options=OPTIONS)
     weights = folder / "diffusion_pytorch_model.safetensors"
     content = weights.read_bytes()
+    for damaged in (content[: len(content) // 2], content[:-1] + bytes([content[-1] ^ 1])):
+        weights.write_bytes(damaged)
+        with pytest.raises(PriorError, match=r"damaged: its sha256 is .*, the card says"):
+            load_prior(folder)
+    without_hashes(folder)
+    load_prior(folder)  # of a card without hashes everything that fits is taken
     weights.write_bytes(content[: len(content) // 2])
     with pytest.raises(PriorError, match="cannot be loaded"):
         load_prior(folder)
@@ -243,6 +330,7 @@ def test_weights_that_do_not_fill_the_network_are_refused(adm_file: Path, tmp_pa
     weights = load_file(folder / "diffusion_pytorch_model.safetensors")
     del weights["conv_out.bias"]
     save_file(weights, folder / "diffusion_pytorch_model.safetensors", {"format": "pt"})
+    without_hashes(folder)
     with pytest.raises(PriorError, match=r"1 missing_keys, first conv_out\.bias"):
         load_prior(folder)
 

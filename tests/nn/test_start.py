@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pellucid.codec import AffineCodec
-from pellucid.errors import CompatibilityError, ConfigError, NeedsCapability, ShapeError
+from pellucid.errors import CompatibilityError, NeedsCapability, ShapeError
 from pellucid.loop import reconstruct
 from pellucid.methods.ccdf import ccdf
 from pellucid.nn.swinir import SwinIR
@@ -105,7 +105,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(NeedsCapability, match="linear"):
         started(HDR(SHAPE), Remembering(), x, "pinv")
     phase = PhaseRetrieval(SHAPE)
-    with pytest.raises(ConfigError, match="no picture"):
+    with pytest.raises(NeedsCapability, match="no picture"):
         started(phase, Remembering(), phase(x))
 
 

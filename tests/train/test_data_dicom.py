@@ -102,3 +102,18 @@ def test_what_cannot_be_decoded_is_named_with_the_remedy(tmp_path: Path) -> None
     texts = sorted(str(warning.message) for warning in told if "left out" in str(warning.message))
     assert len(texts) == 2 and "jpeg.dcm" in texts[0] and "text.dcm" in texts[1]
     assert "JPEG 2000" in texts[0] and "pylibjpeg" in texts[0]
+
+
+def test_a_deflated_file_is_refused_before_it_is_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    write(tmp_path / "good.dcm", flat(1024), 0.0)
+    write(tmp_path / "bomb.dcm", flat(0), 1.0, syntax=DeflatedExplicitVRLittleEndian)
+
+    def inflated(*_: Any, **__: Any) -> bytes:
+        pytest.fail("it was inflated")
+
+    monkeypatch.setattr(pydicom.filereader.zlib, "decompress", inflated)
+    with pytest.warns(UserWarning, match=r"bomb\.dcm.*Deflated.*dcmconv") as told:
+        source = open_source(tmp_path, window=CT_WINDOW)
+    assert len(source) == 1 and len(told) == 1

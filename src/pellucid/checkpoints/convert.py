@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from pellucid.checkpoints import writer
+from pellucid.checkpoints.announced import announced
 from pellucid.checkpoints.kinds import Foreign, Kind, Part, Plan, Shapes, Stored, get, kinds
 from pellucid.checkpoints.reader import describe
-from pellucid.errors import PriorError
+from pellucid.errors import PellucidError, PriorError
 
 SHOWN = 5  # of every list of keys that do not fit
 Report = Callable[[int, int], None]
@@ -47,7 +48,7 @@ def recognise(shapes: Shapes) -> Kind:
     Raises:
         PriorError: no kind fits, or more than one does.
     """
-    found = [kind for kind in kinds().values() if kind.recognise(shapes)]
+    found = [kind for kind in kinds().values() if _recognised(kind, shapes)]
     if len(found) == 1:
         return found[0]
     if found:
@@ -60,6 +61,13 @@ def recognise(shapes: Shapes) -> Kind:
         )
     some = ", ".join(list(shapes)[:SHOWN])
     raise PriorError(f"this checkpoint is of no kind known here (its keys begin {some}); see: pellucid import --list")
+
+
+def _recognised(kind: Kind, shapes: Shapes) -> bool:
+    try:
+        return kind.recognise(shapes)
+    except Exception:  # it looked for something in shapes that are of no checkpoint it knows
+        return False
 
 
 def import_file(
@@ -111,7 +119,7 @@ def import_file(
             "name": folder.name,
             "summary": chosen.summary,
             "checkpoint": chosen.name,
-            "role": chosen.role,
+            "kind": chosen.role,
             "source": {"file": path.name, "bytes": path.stat().st_size},
             "options": settings,
             "parameters": parameters,
@@ -133,11 +141,11 @@ def planned(kind: Kind, foreign: Foreign) -> Plan:
     """The kind's plan for a file. Raises `PriorError` where the file lacks what the kind looks for."""
     try:
         return kind.plan(foreign)
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise PriorError(
-            f"{foreign.path} does not fit the kind {kind.name}: "
-            f"{f'it lacks {error.args[0]}' if isinstance(error, KeyError) else error}"
-        ) from error
+    except PellucidError:
+        raise
+    except Exception as error:  # a kind infers sizes from shapes of any file: what goes wrong there is the file's fault
+        said = f"it lacks {error.args[0]}" if isinstance(error, KeyError) and error.args else str(error)
+        raise PriorError(f"{foreign.path} does not fit the kind {kind.name}: {said or type(error).__name__}") from error
 
 
 def check(kind: Kind, plan: Plan, foreign: Foreign) -> dict[str, dict[str, tuple[int, ...]]]:
@@ -181,18 +189,14 @@ def module_shapes(part: Part) -> dict[str, tuple[int, ...]]:
     Raises:
         PriorError: the configuration is refused by the module.
     """
-    try:
-        with torch.device("meta"):
-            module = part.build({key: value for key, value in part.config.items() if not key.startswith("_")})
-    except (TypeError, ValueError, RuntimeError, AssertionError, ZeroDivisionError) as error:
-        raise PriorError(f"the shapes in the file describe a network that cannot be built: {error}") from error
-    return {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    config = {key: value for key, value in part.config.items() if not key.startswith("_")}
+    return announced(lambda: part.build(config), "the shapes in the file describe a network that cannot be built")
 
 
 def _changed_shape(change: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> tuple[int, ...] | None:
     try:
         return tuple(change(torch.empty(shape, device="meta")).shape)
-    except (RuntimeError, IndexError, ValueError):
+    except Exception:  # a change that the tensor is not made for
         return None
 
 

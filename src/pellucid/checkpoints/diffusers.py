@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from pellucid.checkpoints.announced import announced, elements
 from pellucid.checkpoints.folder import read_json, weights_files
 from pellucid.checkpoints.kinds import DIFFUSERS
 from pellucid.codec import AffineCodec, Codec
@@ -19,6 +22,8 @@ from pellucid.process import VE, DiscreteVP, Process
 
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 VARIANCE_EXPLODING = "ScoreSdeVeScheduler"
+SLACK = 2**20  # weights that a configuration may announce beyond twice those in the files
+MOST_STEPS = 100_000
 MISSING = "this needs the extra: pip install 'pellucid[{}]'"
 
 
@@ -46,7 +51,7 @@ def load_folder(
     unet = folder / "unet" if (folder / "unet").is_dir() else folder
     codec = _codec(folder, device, autocast)
     model = load_model(unet, ("UNet2DModel", "UNet2DConditionModel"), device)
-    config = read_json(unet / "config.json")
+    config: Any = model.config  # with the defaults of what the file leaves out
     channels, out = config["in_channels"], config["out_channels"]
     if out not in (channels, 2 * channels):
         raise PriorError(
@@ -54,7 +59,7 @@ def load_folder(
             "an inpainting model), which a prior is not"
         )
     network: nn.Module
-    if config["_class_name"] == "UNet2DConditionModel":
+    if type(model).__name__ == "UNet2DConditionModel":
         network = Conditioned(model, empty_text(folder, device))
     elif config.get("num_class_embeds") and config.get("class_embed_type") is None:
         network = _Sample(model, _label(folder, label, int(config["num_class_embeds"])))
@@ -93,7 +98,7 @@ def load_model(folder: Path, kinds: tuple[str, ...], device: str = "cpu") -> nn.
         import diffusers
     except ImportError as error:
         raise PriorError(f"diffusers folders: {MISSING.format('diffusers')}") from error
-    weights_files(folder, DIFFUSERS)
+    _check_size(getattr(diffusers, name), config, folder)
     try:
         model, info = getattr(diffusers, name).from_pretrained(
             str(folder), use_safetensors=True, local_files_only=True, output_loading_info=True, low_cpu_mem_usage=False
@@ -105,6 +110,27 @@ def load_model(folder: Path, kinds: tuple[str, ...], device: str = "cpu") -> nn.
             raise PriorError(f"{folder}: its weights do not fit its config.json: {len(found)} {what}, first {found[0]}")
     loaded: nn.Module = model.eval().requires_grad_(False)
     return loaded.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _check_size(kind: Any, config: dict[str, Any], folder: Path) -> None:
+    """Refuses a configuration that announces far more numbers than its files hold, before memory is taken for them.
+
+    Names are not compared: diffusers itself renames some of older folders.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    known = inspect.signature(kind.__init__).parameters
+    words = {key: value for key, value in config.items() if key in known}
+    wanted = elements(announced(lambda: kind(**words), f"{folder / 'config.json'} describes no network"))
+    held = 0
+    for path in weights_files(folder, DIFFUSERS):
+        try:
+            with safe_open(path, framework="pt") as file:
+                held += sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise PriorError(f"{folder} cannot be loaded: {error}") from error
+    if wanted > 2 * held + SLACK:
+        raise PriorError(f"{folder / 'config.json'} announces {wanted:,} weights, its files hold {held:,}")
 
 
 class _Sample(nn.Module):
@@ -210,10 +236,20 @@ def process(config: dict[str, Any]) -> Process:
 
 def schedule(config: dict[str, Any]) -> DiscreteVP:
     """The variance-preserving process of a scheduler configuration. Raises `PriorError` for unknown betas."""
-    if betas := config.get("trained_betas"):
-        return DiscreteVP(torch.tensor(betas, dtype=torch.float64))
-    steps = int(config.get("num_train_timesteps", 1000))
-    first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+    try:
+        betas = torch.tensor(config.get("trained_betas") or (), dtype=torch.float64)
+        steps = int(config.get("num_train_timesteps", 1000))
+        first, last = float(config.get("beta_start", 1e-4)), float(config.get("beta_end", 0.02))
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise PriorError(f"the scheduler's configuration cannot be read: {error}") from error
+    if not 1 <= steps <= MOST_STEPS or not (0 < first < 1 and 0 < last < 1):
+        raise PriorError(
+            f"the scheduler has {steps} betas from {first} to {last}; wanted: up to {MOST_STEPS} in (0, 1)"
+        )
+    if betas.ndim != 1 or not bool(((betas > 0) & (betas < 1)).all()):
+        raise PriorError("the scheduler's trained_betas are no list of numbers in (0, 1)")
+    if len(betas):
+        return DiscreteVP(betas)
     kind = config.get("beta_schedule", "linear")
     if kind == "linear":
         return DiscreteVP.linear(steps, first, last)

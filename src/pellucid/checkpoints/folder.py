@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -14,13 +15,17 @@ from torch import Tensor, nn
 from pellucid.checkpoints.kinds import Kind, get
 from pellucid.errors import PriorError
 
-SHARD = 2**30  # bytes: one shard and little more is in memory while a folder is written
+LARGEST_JSON = 16 * 2**20  # bytes
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object. Raises `PriorError` where the file is missing or holds no object."""
+    """A JSON object. Raises `PriorError` where the file is missing, too large, or holds no object."""
     try:
-        data = json.loads(path.read_text())
+        with path.open("rb") as file:
+            content = file.read(LARGEST_JSON + 1)
+        if len(content) > LARGEST_JSON:
+            raise PriorError(f"{path} is larger than {LARGEST_JSON >> 20} MiB, which no configuration is")
+        data = json.loads(content.decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise PriorError(f"cannot read {path}: {error}") from error
     if not isinstance(data, dict):
@@ -29,14 +34,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def weights_files(folder: Path, stem: str) -> list[Path]:
-    """The safetensors files of a part: one, or the shards that its index names.
+    """The safetensors files of a part: one, or the shards that its index names (imports write one, diffusers both).
+
+    Those that the card of an import lists are held against their sha256.
 
     Raises:
-        PriorError: there are none, or the index names files elsewhere.
+        PriorError: there are none, the index names files elsewhere, or a file is not the one that the card lists.
     """
     single, index = folder / f"{stem}.safetensors", folder / f"{stem}.safetensors.index.json"
     if single.is_file():
-        return [single]
+        return _verified(folder, [single])
     if not index.is_file():
         raise PriorError(f"{folder} holds no {single.name}")
     names = read_json(index).get("weight_map")
@@ -46,7 +53,34 @@ def weights_files(folder: Path, stem: str) -> list[Path]:
     for name in files:
         if os.path.basename(name) != name or not name.endswith(".safetensors"):
             raise PriorError(f"{index} names {name!r}, which is no safetensors file in its own folder")
-    return [folder / name for name in files]
+    return _verified(folder, [folder / name for name in files])
+
+
+def _verified(folder: Path, files: list[Path]) -> list[Path]:
+    """The files, each held against the card of the import that it belongs to, if there is one."""
+    listed = _listed(folder) or _listed(folder.parent)
+    for path in files:
+        if (promised := listed.get(path)) is None:
+            continue
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise PriorError(f"cannot read {path}: {error}") from error
+        if found != promised:
+            raise PriorError(f"{path} is damaged: its sha256 is {found[:12]}..., the card says {promised[:12]}...")
+    return files
+
+
+def _listed(folder: Path) -> dict[Path, str]:
+    """The sha256 of the files below a folder, from the card of the import that made it; {} where none did."""
+    if not (folder / "card.json").is_file():
+        return {}
+    card = read_json(folder / "card.json")
+    hashes = card.get("sha256")
+    if "checkpoint" not in card or not isinstance(hashes, dict):
+        return {}
+    return {folder / name: str(digest) for name, digest in hashes.items()}
 
 
 def read_weights(folder: Path, stem: str = "model") -> Iterator[tuple[str, Tensor]]:

@@ -8,10 +8,12 @@ says
    weight comes from which key: `Plan((Part(config, weights, build),), card)`. Infer every size from shapes, so that
    reduced files work as the published ones do. `same_names` is the mapping of a module that keeps the original names;
 3. `load`: what the finished folder is when it is used: a `DiffusionPrior` for the role "prior", an `Operator` for
-   "operator", a module otherwise. `folder.read_part` gives the module with its weights.
+   "operator", a module otherwise: y -> x for "estimator", as the shipped ones of that kind; (picture, how degraded it
+   still is) -> picture for "restoration-prior". `folder.read_part` gives the module with its weights.
 
 Everything else is shared: reading without executing anything, the strict comparison of keys and shapes, conversion to
-float32, writing in shards, the card. `card` must hold what `load` needs beside the configuration (schedule, range).
+float32, writing tensor by tensor, the card. `card` must hold what `load` needs beside the configuration (schedule,
+range).
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from torch import Tensor, nn
 from pellucid.errors import ConfigError, UnknownNameError
 
 Shapes = Mapping[str, tuple[int, ...]]
-Role = Literal["prior", "operator", "encoder", "autoencoder", "restorer", "embedding"]
+Role = Literal["prior", "operator", "encoder", "autoencoder", "estimator", "restoration-prior", "embedding"]
 
 DIFFUSERS = "diffusion_pytorch_model"  # the stem of its weight files; own modules and transformers say "model"
 

@@ -444,7 +444,7 @@ def _decoded(dtype: Any, shape: tuple[int, ...], content: Any) -> Any:
     if not isinstance(dtype, _Array) or dtype.kind != "dtype" or not isinstance(content, bytes):
         return None
     code = dtype.code.lstrip("<>|=")
-    if code[:1] not in ("b", "i", "u", "f", "c") or not (code[1:].isdigit() or code == "?"):
+    if code[:1] not in ("b", "i", "u", "f", "c") or not code[1:].isdigit():
         return None
     return np.frombuffer(content, dtype=np.dtype(dtype.code)).reshape(shape)
 

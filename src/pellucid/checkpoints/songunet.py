@@ -125,7 +125,7 @@ KINDS = (
     Kind(
         "dirac",
         "Dirac's restoration network, told the noise level of a partly degraded picture",
-        "restorer",
+        "restoration-prior",
         recognise,
         plan,
         load,

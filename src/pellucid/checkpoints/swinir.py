@@ -107,7 +107,7 @@ KINDS = (
     Kind(
         "swinir",
         "SwinIR, a supervised network from a degraded picture to a restored one",
-        "restorer",
+        "estimator",
         recognise,
         plan,
         load,

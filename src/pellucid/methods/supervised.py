@@ -21,7 +21,7 @@ def supervised(network: str | Path) -> Method:
 
     Args:
         network: a shipped estimator's name (`photo-swinir-sr4`), or a folder: of `pellucid train ship`, or of an
-            imported restorer.
+            imported SwinIR.
     """
     return Method(Nowhere(), DDIM(), start=restored(network), name=str(network))
 
@@ -60,5 +60,4 @@ def is_estimator(name: str) -> bool:
     folder = Path(name)
     if not (folder / "card.json").is_file():
         return False
-    data = Card.read(folder).data
-    return data.get("kind") == "estimator" or data.get("checkpoint") == "swinir"
+    return Card.read(folder).kind == "estimator"

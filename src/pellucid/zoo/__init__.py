@@ -5,10 +5,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from dataclasses import dataclass
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,54 +17,13 @@ from pellucid.errors import PriorError, UnknownNameError
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.process import DiscreteVP
+from pellucid.zoo.card import Card
+from pellucid.zoo.weights import read_weights
 
 if TYPE_CHECKING:
     from pellucid.codec.autoencoder import AutoencoderCodec
 
-LARGEST_FILE = 64 * 2**20
 DEFAULT = "photo"
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a shipped prior is, where it comes from, how good it is.
-
-    Attributes:
-        folder: where its files are.
-        data: the card as written: name, summary, network, sigma_data, range, sha256, training, quality, licences.
-    """
-
-    folder: Path
-    data: dict[str, Any]
-
-    @classmethod
-    def read(cls, folder: Path) -> Card:
-        """Raises `PriorError` where the card is missing or damaged."""
-        try:
-            data = json.loads((folder / "card.json").read_text())
-            return cls(folder, {"name": folder.name, **data})
-        except (OSError, ValueError, TypeError) as error:
-            raise PriorError(f"{folder} holds no readable card.json: {error}") from error
-
-    @property
-    def name(self) -> str:
-        """What `--prior` takes."""
-        return str(self.data["name"])
-
-    @property
-    def kind(self) -> str:
-        """What it is: prior, latent-prior, autoencoder, denoiser or estimator."""
-        return str(self.data.get("kind", "prior"))
-
-    @property
-    def summary(self) -> str:
-        """One line."""
-        return str(self.data.get("summary", ""))
-
-    @property
-    def text(self) -> str:
-        """The whole card, for people."""
-        return json.dumps(self.data, indent=2, ensure_ascii=False)
 
 
 def folders() -> list[Path]:
@@ -81,11 +38,15 @@ def folders() -> list[Path]:
 
 
 def available() -> list[Card]:
-    """The cards of all priors found, the first of each name."""
+    """The cards of all networks found, the first of each name; a damaged one is passed over with a warning."""
     cards: dict[str, Card] = {}
     for place in folders():
         for path in sorted(place.glob("*/card.json")):
-            card = Card.read(path.parent)
+            try:
+                card = Card.read(path.parent)
+            except PriorError as error:
+                warnings.warn(f"passed over: {error}", stacklevel=2)
+                continue
             cards.setdefault(card.name, card)
     return list(cards.values())
 
@@ -111,7 +72,7 @@ def load(name: str | Path = DEFAULT, device: str = "cpu", precision: str = "auto
     folder = find(name)
     if (folder / "card.json").is_file():
         card = Card.read(folder)
-        if "checkpoint" in card.data:
+        if card.imported:
             from pellucid.checkpoints.folder import load as load_imported
 
             prior: DiffusionPrior = load_imported(folder, device, autocast, role="prior")
@@ -146,20 +107,22 @@ def load_module(name: str | Path, kind: str, device: str = "cpu") -> tuple[torch
     if card.kind != kind:
         same = ", ".join(known.name for known in available() if known.kind == kind) or "none is installed"
         raise PriorError(f"{card.name} is of the kind {card.kind!r}, not {kind!r}; of that kind: {same}")
+    if card.imported:
+        raise PriorError(f"{card.folder} was imported; pellucid.checkpoints.folder.load reads it")
     return placed(build(card), device), card
 
 
 def load_estimator(name: str | Path, device: str = "cpu") -> torch.nn.Module:
-    """A supervised network y -> x by name, or by its folder (ours, or an imported restorer's).
+    """A supervised network y -> x by name, or by its folder (ours, or an imported one of the role "estimator": SwinIR).
 
     Raises:
         UnknownNameError, PriorError: as `load_module`.
     """
     folder = find(name)
-    if (folder / "card.json").is_file() and "checkpoint" in Card.read(folder).data:
+    if (folder / "card.json").is_file() and Card.read(folder).imported:
         from pellucid.checkpoints.folder import load as load_imported
 
-        imported: torch.nn.Module = load_imported(folder, device, role="restorer")
+        imported: torch.nn.Module = load_imported(folder, device, role="estimator")
         return imported
     return load_module(name, "estimator", device)[0]
 
@@ -199,7 +162,7 @@ def _own(card: Card, device: str, autocast: torch.dtype | None) -> DiffusionPrio
     latent = card.kind == "latent-prior"
     return DiffusionPrior(
         placed(denoiser, device),
-        DiscreteVP.scaled_linear() if latent else DiscreteVP.linear(),
+        _process(card),
         "denoiser",
         codec=_codec(card, device, autocast) if latent else None,
         multiple=network.multiple,
@@ -208,32 +171,26 @@ def _own(card: Card, device: str, autocast: torch.dtype | None) -> DiffusionPrio
     )
 
 
+def _process(card: Card) -> DiscreteVP:
+    """The card's schedule; without one, latent diffusion's betas or DDPM's."""
+    from pellucid.checkpoints.diffusers import schedule
+
+    words = card.data.get("schedule")
+    if words is None:
+        return DiscreteVP.scaled_linear() if card.kind == "latent-prior" else DiscreteVP.linear()
+    if not isinstance(words, dict):
+        raise PriorError(f"{card.folder / 'card.json'}: its schedule is no table of words")
+    return schedule(words)
+
+
 def _codec(card: Card, device: str, autocast: torch.dtype | None) -> AutoencoderCodec:
     """The autoencoder of a latent prior: the one that lies beside it, or a shipped one."""
-    beside = card.folder.parent / str(card.data["codec"])
+    name = card.data.get("codec")
+    if not isinstance(name, str):
+        raise PriorError(f"{card.folder / 'card.json'} is of a latent prior and names no codec")
+    beside = card.folder.parent / name
     precision = "bfloat16" if autocast is not None else "float32"
-    return load_autoencoder(beside if beside.is_dir() else card.data["codec"], device, precision)
-
-
-def read_weights(card: Card) -> dict[str, torch.Tensor]:
-    """The weights of a card's network, in float32. Raises `PriorError` where the file is missing or damaged."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load as read_safetensors
-
-    path = card.folder / "model.safetensors"
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise PriorError(f"{path} is larger than {LARGEST_FILE >> 20} MiB, so it is no shipped network")
-        content = path.read_bytes()
-    except OSError as error:
-        raise PriorError(f"cannot read {path}: {error}") from error
-    promised = str(card.data.get("sha256", ""))
-    if (found := hashlib.sha256(content).hexdigest()) != promised:
-        raise PriorError(f"{path} is damaged: its sha256 is {found[:12]}..., the card says {promised[:12]}...")
-    try:
-        return {key: value.float() for key, value in read_safetensors(content).items()}
-    except SafetensorError as error:
-        raise PriorError(f"{path} is no safetensors file: {error}") from error
+    return load_autoencoder(beside if beside.is_dir() else name, device, precision)
 
 
 def fast_dtype(device: str) -> torch.dtype | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
+from pellucid.checkpoints.announced import announced
 from pellucid.errors import PriorError
 
 if TYPE_CHECKING:
     from pellucid.nn.edm import EDMDenoiser
-    from pellucid.zoo import Card
+    from pellucid.zoo.card import Card
 
 KINDS = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator")
 
@@ -20,11 +22,30 @@ KINDS = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator")
 def build(card: Card) -> nn.Module:
     """The card's network with its weights, in float32, frozen, in evaluation mode.
 
+    Memory is taken only once the file is known to hold what the card announces.
+
     Raises:
         PriorError: the card's kind is unknown, its network cannot be built, or the weights do not fit it.
     """
-    from pellucid.zoo import read_weights
+    from pellucid.zoo.weights import read_weights
 
+    weights = read_weights(card)
+    module = _maker(card)(card.data)
+    module.load_state_dict(weights)
+    return module.eval().requires_grad_(False)
+
+
+def announced_shapes(card: Card) -> dict[str, tuple[int, ...]]:
+    """{key: shape} of the weights of the network that a card describes, without memory for them.
+
+    Raises:
+        PriorError: the card's kind is unknown, or it describes no network.
+    """
+    make = _maker(card)
+    return announced(lambda: make(card.data), f"{card.folder / 'card.json'} describes no network")
+
+
+def _maker(card: Card) -> Callable[[dict[str, Any]], nn.Module]:
     makers: dict[str, Callable[[dict[str, Any]], nn.Module]] = {
         "prior": _denoiser,
         "latent-prior": _denoiser,
@@ -34,22 +55,17 @@ def build(card: Card) -> nn.Module:
     }
     if card.kind not in makers:
         raise PriorError(f"{card.folder / 'card.json'}: the kind {card.kind!r} is none of {', '.join(makers)}")
-    try:
-        module = makers[card.kind](card.data)
-    except (KeyError, TypeError, ValueError) as error:
-        raise PriorError(f"{card.folder / 'card.json'} describes no network: {error}") from error
-    try:
-        module.load_state_dict(read_weights(card))
-    except RuntimeError as error:
-        raise PriorError(f"{card.folder} holds weights that do not fit the network of its card: {error}") from error
-    return module.eval().requires_grad_(False)
+    return makers[card.kind]
 
 
 def _denoiser(data: dict[str, Any]) -> EDMDenoiser:
     from pellucid.nn.edm import EDMDenoiser
     from pellucid.nn.unet import UNet
 
-    return EDMDenoiser(UNet(**data["network"]), data["sigma_data"])
+    deviation = float(data["sigma_data"])
+    if not 0 < deviation < math.inf:
+        raise ValueError(f"sigma_data is {deviation}")
+    return EDMDenoiser(UNet(**data["network"]), deviation)
 
 
 def _autoencoder(data: dict[str, Any]) -> nn.Module:
