@@ -23,6 +23,9 @@ from pellucid.train.tasks.prior import PriorTask, TimestepObjective
 from pellucid.train.trainer import Trainer
 
 
+NO_GPU = "trained without a GPU: what these seconds of a CPU give; more training will give more"
+
+
 def ship(trainer: Trainer, command: str, to: Path | None = None) -> dict[str, Any]:
     """Exports the last checkpoint as the configuration's [ship] says, or plainly to a folder; returns its quality.
 
@@ -93,6 +96,7 @@ def write(trainer: Trainer, model: nn.Module, folder: Path, extra: dict[str, Any
             "steps": trainer.step,
             "seconds": round(trainer.seconds),
             **trainer.made_on,
+            **({"remark": NO_GPU} if trainer.made_on["device"].startswith("CPU") else {}),
             **({"init": trainer.config.init} if trainer.config.init else {}),
         },
         **extra,
