@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from pellucid.cli.options import Json
+
 app = typer.Typer(help="About the priors.")
 
 
@@ -24,3 +26,23 @@ def info(name: Annotated[str, typer.Argument(help="A name from `pellucid list pr
     if name not in cards:
         raise UnknownNameError("prior", name, cards)
     print(cards[name].text)
+
+
+@app.command("time")
+def seconds(
+    name: Annotated[str, typer.Argument(help="A name from `pellucid list priors`, or a folder.")],
+    size: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 256,
+    precision: Annotated[str, typer.Option(help="auto, float32, bfloat16, openvino or onnxruntime.")] = "auto",
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 is torch's default.")] = 0,
+    json: Json = False,
+) -> None:
+    """Seconds of one call, and of one with its gradient, on this machine."""
+    import torch
+
+    from pellucid.bench.speed import speed
+    from pellucid.cli.table import show
+
+    if threads > 0:
+        torch.set_num_threads(threads)
+    measured = speed(name, size=size, precision=precision)
+    show([{"what": what, "seconds": round(value, 4)} for what, value in measured.items()], as_json=json)

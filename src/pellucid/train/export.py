@@ -22,7 +22,6 @@ from pellucid.train.quality import quality
 from pellucid.train.tasks.prior import PriorTask, TimestepObjective
 from pellucid.train.trainer import Trainer
 
-
 NO_GPU = "trained without a GPU: what these seconds of a CPU give; more training will give more"
 
 
