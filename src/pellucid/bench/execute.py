@@ -15,18 +15,19 @@ from torch import Tensor
 
 from pellucid.bench import priors, scores
 from pellucid.bench.data import Image, load, stacked
-from pellucid.bench.jobs import Job
+from pellucid.bench.jobs import Job, measurement
 from pellucid.bench.measuring import number
-from pellucid.bench.memory import watched
 from pellucid.bench.pictures import keep
 from pellucid.bench.plan import Data, Plan
 from pellucid.bench.trajectory import Recorder
 from pellucid.loop import Result, reconstruct
 from pellucid.metrics import METRICS, Protocol
+from pellucid.metrics.memory import peak_memory
 from pellucid.operators import Operator, parse
 from pellucid.problem import Problem
 
 Rows = dict[str, list[dict[str, Any]]]
+MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -89,8 +90,9 @@ def _reconstructed(job: Job, setting: Setting) -> Rows:
     prior = priors.loaded(job.prior, device, setting.precision)
     method = job.run.build(told)
     seeds = [number("method", job.seed, name) for name in names]
-    recorder = Recorder(plan.trajectory, plan.protocol, prior, truth, y, true) if plan.trajectory else None
-    with watched(device) as peak:
+    scored = (plan.trajectory, plan.protocol, prior, truth, y, true, device)
+    recorder = Recorder(*scored) if plan.trajectory else None
+    with peak_memory(device) as peak:
         result = reconstruct(problem, prior, method, seeds=seeds, callback=recorder)
     seconds = result.seconds - (recorder.seconds if recorder else 0)
     image = result.image.cpu()
@@ -100,8 +102,8 @@ def _reconstructed(job: Job, setting: Setting) -> Rows:
     columns = _columns(job, setting, image, truth, y, true)
     for i in range(len(names)):
         cost = _cost(result, i) | {
-            "memory_mib": peak.added,
-            "memory_total_mib": peak.total,
+            "memory_mib": peak.increment / MIB if peak.exact else None,
+            "memory_total_mib": peak.highest / MIB if peak.exact else None,
             "seconds": seconds / len(y),
         }
         values = {name: float(value[i]) for name, value in columns.items()}
@@ -111,7 +113,7 @@ def _reconstructed(job: Job, setting: Setting) -> Rows:
     if plan.features:
         tables["features"] = _features(job, setting, image)
     if plan.save:
-        keep(setting.pictures, job, image, truth, y)
+        keep(setting.pictures, job, plan.data, image, truth, y)
     return tables
 
 
@@ -140,6 +142,7 @@ def _named(job: Job, i: int, setting: Setting) -> dict[str, Any]:
         "key": job.keys[i],
         "image": image.name,
         "image_sha256": image.sha256,
+        "measurement": measurement(setting.plan.data, level, image),
         "height": image.shape[-2],
         "width": image.shape[-1],
         "task": level.task.name,
@@ -189,5 +192,5 @@ def _of_truth(metric: str, protocol: Protocol, data: Data, path: Path) -> Tensor
 
 
 def truth_key(image: Image) -> str:
-    """Where a true picture's features are."""
+    """Where a true picture's features are; a folder's pictures are all prepared alike (`pellucid.bench.alike`)."""
     return f"truth-{image.sha256[:24]}"

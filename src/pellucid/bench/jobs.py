@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pellucid import methods
+from pellucid.bench import hashes
 from pellucid.bench.data import Image
 from pellucid.bench.measuring import Level
 from pellucid.bench.plan import Data, MethodPlan, Plan
@@ -126,6 +127,8 @@ def jobs(
             for run in runs(plan, level.task.name):
                 for seed in plan.seeds:
                     context = [run.name, options[run, level], run.nfe, fingerprint, precision, seed]
+                    if networks := hashes.of_networks(run.name, options[run, level]):
+                        context.append(networks)
                     for first in range(0, len(images), plan.batch):
                         part = tuple(images[first : first + plan.batch])
                         keys = tuple(key(plan.data, level, image, context) for image in part)
@@ -134,7 +137,22 @@ def jobs(
 
 def key(data: Data, level: Level, image: Image, context: Sequence[Any]) -> str:
     """What makes a row the row it is: 32 hexadecimal digits of everything that its result depends on."""
+    return _hash([*_measured(data, level, image), *context], 32)
+
+
+def measurement(data: Data, level: Level, image: Image) -> str:
+    """The part of the key that says what was measured: 24 hexadecimal digits, the same for every method."""
+    return _hash(_measured(data, level, image), 24)
+
+
+def _measured(data: Data, level: Level, image: Image) -> list[Any]:
+    texts = level.operators(image.name)
     picture = [image.sha256, data.size, data.crop if data.size else "none", data.colour, image.name, level.seed]
-    measured = [*level.operators(image.name), level.std(image.name), level.told(image.name), level.task.jpeg]
-    text = json.dumps([picture, measured, *context], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    measured = [*texts, level.std(image.name), level.told(image.name), level.task.jpeg]
+    files = {path: digest for text in texts for path, digest in hashes.of_operator(text).items()}
+    return [picture, measured, files] if files else [picture, measured]
+
+
+def _hash(parts: Sequence[Any], digits: int) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]

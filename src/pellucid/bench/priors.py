@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import lru_cache
 
 from pellucid import zoo
+from pellucid.bench.hashes import of_network
 from pellucid.prior.base import Prior
-
-PARTS = (".json", ".safetensors")
 
 
 @lru_cache(maxsize=4)
@@ -18,16 +16,8 @@ def loaded(name: str, device: str, precision: str) -> Prior:
 
 
 def fingerprint(name: str) -> str:
-    """The sha256 of the card, which holds that of the weights; of a folder without a card, of all its files."""
-    folder = zoo.find(name)
-    card = folder / "card.json"
-    files = [card] if card.is_file() else sorted(p for p in folder.rglob("*") if p.suffix in PARTS and p.is_file())
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.relative_to(folder).as_posix().encode())
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    """The sha256 of what the prior is made of; see `pellucid.bench.hashes.of_network`."""
+    return of_network(zoo.find(name))
 
 
 def device_for(name: str) -> str:

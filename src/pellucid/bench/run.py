@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pellucid.bench import provenance
+from pellucid.bench.alike import require_alike
 from pellucid.bench.execute import Setting
 from pellucid.bench.jobs import Job
 from pellucid.bench.plan import Plan
@@ -55,7 +56,8 @@ def bench(
         source: the plan's file, for the record.
 
     Raises:
-        ConfigError: the plan cannot be run as it is, or another process writes to the folder.
+        ConfigError: the plan cannot be run as it is, the folder's rows were scored or kept otherwise, or another
+            process writes to it.
     """
     if workers < 1:
         raise ConfigError(f"--workers is a whole number from 1, not {workers}")
@@ -103,7 +105,9 @@ def weight(job: Job) -> int:
 
 def _open(experiment: Experiment, store: Store, retry: bool) -> tuple[list[Job], dict[str, str]]:
     """The jobs, or the parts of them, whose rows are not there; and the status of those that are."""
-    status = {row["key"]: row["status"] for row in store.read()}
+    rows = store.read()
+    require_alike(store.folder, rows, experiment.plan, experiment.images)
+    status = {row["key"]: row["status"] for row in rows}
     done = {key for key, state in status.items() if state == "ok" or not retry}
     todo = [job.only(set(job.keys) - done) for job in experiment.jobs]
     return [job for job in todo if job.keys], status
@@ -134,7 +138,7 @@ def describe(experiment: Experiment, summary: Summary) -> str:
 
 
 def record(experiment: Experiment, source: str, workers: int) -> dict[str, Any]:
-    """Everything that the results depend on."""
+    """Everything that the results depend on, and the keys of their rows: a folder may hold rows of older plans."""
     plan = experiment.plan
     return {
         "source": source,
@@ -149,6 +153,7 @@ def record(experiment: Experiment, source: str, workers: int) -> dict[str, Any]:
         "commit": provenance.commit(),
         "machine": provenance.machine(experiment.device),
         "written": provenance.now(),
+        "keys": [key for job in experiment.jobs for key in job.keys],
     }
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from pellucid.account import current, uncounted
 from pellucid.bench import scores
 from pellucid.metrics import METRICS, Protocol
+from pellucid.metrics.memory import unmeasured
 from pellucid.operators import Operator
 from pellucid.prior.base import Prior
 from pellucid.problem import Problem
@@ -28,16 +29,24 @@ class Recorder:
         truth: (b, c, h, w).
         y: the measurements.
         operator: the true one.
+        device: of the prior.
 
     Attributes:
         rows: (index in the batch, columns).
-        seconds: spent in here, which is not the method's time.
+        seconds: spent in here, which is not the method's time; nor is the memory the method's.
     """
 
     def __init__(
-        self, names: Sequence[str], protocol: Protocol, prior: Prior, truth: Tensor, y: Tensor, operator: Operator
+        self,
+        names: Sequence[str],
+        protocol: Protocol,
+        prior: Prior,
+        truth: Tensor,
+        y: Tensor,
+        operator: Operator,
+        device: str = "cpu",
     ) -> None:
-        self.names, self.protocol, self.prior = names, protocol, prior
+        self.names, self.protocol, self.prior, self.device = names, protocol, prior, device
         self.truth, self.y, self.operator = truth, y, operator
         self.rows: list[tuple[int, dict[str, Any]]] = []
         self.seconds = 0.0
@@ -47,7 +56,7 @@ class Recorder:
         began = time.perf_counter()
         account = current()
         live = torch.arange(len(self.y)) if account is None or account.live is None else account.live
-        with uncounted():
+        with uncounted(), unmeasured(self.device):
             columns = {**self._scored(step.raw.x0, live, "raw_"), **self._scored(step.reached, live, "")}
         for row, i in enumerate(live.tolist()):
             place = {
@@ -60,7 +69,7 @@ class Recorder:
         self.seconds += time.perf_counter() - began
 
     def _scored(self, x0: Tensor, live: Tensor, prefix: str) -> dict[str, Tensor]:
-        image = self.prior.codec.decode(x0).detach().cpu()
+        image = self.prior.codec.picture(x0, tuple(self.truth.shape[1:])).detach().cpu()
         columns = {}
         for name in self.names:
             if name == "residual":

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,26 @@ class Tuning:
             )
         )
 
+    def identity(self, first: Experiment) -> dict[str, Any]:
+        """What makes a study the study it is, for JSON: trials of another plan say nothing about this one.
+
+        The plan is in it by the keys of the rows at the options that stay fixed (pictures, tasks, priors, seeds, calls,
+        and the files behind them), and by the protocol, which keys leave out.
+
+        Args:
+            first: `experiment({})`.
+        """
+        keys = sorted(key for job in first.jobs for key in job.keys)
+        plan = json.dumps([keys, asdict(self.plan.protocol)])
+        return {
+            "method": self.method,
+            "metric": self.metric,
+            "seed": self.seed,
+            "grid": self.grid,
+            "space": {name: [r.low, r.high, r.log, list(r.choices)] for name, r in sorted(self.space.items())},
+            "plan": hashlib.sha256(plan.encode()).hexdigest(),
+        }
+
     @property
     def higher(self) -> bool:
         """Whether more of the metric is better."""
@@ -98,7 +119,8 @@ class Tuning:
 def tune(tuning: Tuning, out: Path, *, trials: int = 20, workers: int = 1, source: str = "") -> MethodSettings:
     """Searches until there are so many trials, and writes the best settings; a study in the folder is continued.
 
-    The trials are the same however often the search was interrupted, and no picture is restored twice.
+    The trials are the same however often the search was interrupted, and no picture is restored twice. Trials that
+    failed before are tried again first.
 
     Args:
         tuning: what is tuned.
@@ -117,7 +139,8 @@ def tune(tuning: Tuning, out: Path, *, trials: int = 20, workers: int = 1, sourc
     store = Store(out)
     first = tuning.experiment({})  # what is wrong with the plan is said before a study exists
     with store.locked():
-        study = _study(optuna, tuning, out)
+        study = _study(optuna, tuning.identity(first), tuning.higher, out)
+        _retry(optuna, study, tuning, store, workers)
         while (number := _finished(study)) < _count(tuning, trials):
             trial, options = _asked(optuna, study, tuning, number)
             value = _value(tuning, options, store, workers)
@@ -164,19 +187,12 @@ def _optuna() -> Any:
     return optuna
 
 
-def _study(optuna: Any, tuning: Tuning, out: Path) -> Any:
+def _study(optuna: Any, sought: dict[str, Any], higher: bool, out: Path) -> Any:
     """The study in the folder, begun if it is not there; what a killed process was working on is given up."""
-    sought = {
-        "method": tuning.method,
-        "metric": tuning.metric,
-        "seed": tuning.seed,
-        "grid": tuning.grid,
-        "space": {name: [r.low, r.high, r.log, list(r.choices)] for name, r in sorted(tuning.space.items())},
-    }
     study = optuna.create_study(
         storage=f"sqlite:///{(out / STUDY).absolute()}",
         study_name="tune",
-        direction="maximize" if tuning.higher else "minimize",
+        direction="maximize" if higher else "minimize",
         load_if_exists=True,
     )
     if study.user_attrs.get("sought", sought) != sought:
@@ -185,9 +201,25 @@ def _study(optuna: Any, tuning: Tuning, out: Path) -> Any:
         )
     study.set_user_attr("sought", sought)
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
+        _give_up(study, trial.number)
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.set_user_attr("given_up", [*study.user_attrs.get("given_up", []), trial.number])
     return study
+
+
+def _retry(optuna: Any, study: Any, tuning: Tuning, store: Store, workers: int) -> None:
+    """Trials that failed in an earlier run: what succeeds now takes their place."""
+    given_up = set(study.user_attrs.get("given_up", []))
+    for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.FAIL,)):
+        if trial.number in given_up or (value := _value(tuning, trial.params, store, workers)) is None:
+            continue
+        _give_up(study, trial.number)
+        study.add_trial(optuna.trial.create_trial(value=value, params=trial.params, distributions=trial.distributions))
+        note(f"a trial that failed before, {_text(trial.params)}: {tuning.metric} {value:.4f}")
+
+
+def _give_up(study: Any, number: int) -> None:
+    """Such a trial does not count among the trials."""
+    study.set_user_attr("given_up", [*study.user_attrs.get("given_up", []), number])
 
 
 def _given_up(study: Any) -> int:
@@ -230,7 +262,7 @@ def _value(tuning: Tuning, options: Mapping[str, Any], store: Store, workers: in
     """The mean of the metric; None where a picture failed."""
     experiment = tuning.experiment(options)
     keys = {key for job in experiment.jobs for key in job.keys}
-    there = {row["key"]: row for row in store.read() if row["key"] in keys}
+    there = {row["key"]: row for row in store.read() if row["key"] in keys and row["status"] == "ok"}
     todo = [part for job in experiment.jobs if (part := job.only(set(job.keys) - there.keys())).keys]
     stamp = {"version": provenance.versions().get("pellucid"), "commit": provenance.commit()}
     setting = Setting(

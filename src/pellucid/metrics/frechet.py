@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -30,7 +32,17 @@ class FeatureSets(SetMetric):
         """Prepared pictures (b, c, h, w) -> (n, dimension)."""
 
     def _add(self, pictures: Tensor, *, true: bool) -> None:
-        self._kept[true].append(self.features(pictures).double().cpu())
+        self.add_features(self.features(pictures), true=true)
+
+    def add_features(self, features: Tensor, *, true: bool) -> None:
+        """Adds features (n, dimension) that were computed before to the results or to the true pictures."""
+        self._kept[true].append(features.double().cpu())
+
+    def emptied(self) -> Self:
+        """Another one without samples that shares the network."""
+        other = copy(self)
+        other._kept = {False: [], True: []}
+        return other
 
     def count(self, *, true: bool) -> int:
         """Samples so far."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Peak:
         before: bytes in use when the block began.
         highest: the most bytes in use within it.
         exact: False where the system keeps one peak since the process began: then the increment is a lower bound.
+        aside: bytes that `unmeasured` work within the block left in use; they count neither.
     """
 
     device: str
@@ -30,6 +32,7 @@ class Peak:
     before: int
     highest: int
     exact: bool = True
+    aside: int = 0
 
     @property
     def increment(self) -> int:
@@ -45,9 +48,10 @@ def peak_memory(device: str | torch.device = "cpu") -> Iterator[Peak]:
     """Measures the block: resident memory of the process on the CPU, PyTorch's own allocations on a CUDA GPU.
 
     On Linux the system's high-water mark is set back when the block begins, so that even the shortest peak counts;
-    elsewhere the mark of the whole process is all there is (`exact` is False then). Memory that the process held free
-    before is used again without being counted, so the first run of a piece of work says more than the second. All
-    threads count. Blocks may lie within each other.
+    elsewhere the mark of the whole process is all there is (`exact` is False then). Memory that the process holds free
+    is given back before the block begins where the C library can (glibc); elsewhere it is used again without being
+    counted, and the first run of a piece of work says more than the second. All threads count. Blocks may lie within
+    each other.
     """
     place = torch.device(device)
     peak = _begin_cuda(place) if place.type == "cuda" else _begin_cpu()
@@ -59,11 +63,30 @@ def peak_memory(device: str | torch.device = "cpu") -> Iterator[Peak]:
         _running.remove(peak)
 
 
+@contextmanager
+def unmeasured(device: str | torch.device = "cpu") -> Iterator[None]:
+    """Within `peak_memory`: work that does not belong to what is measured, such as scoring a step of a method.
+
+    Its peak does not count, nor does what it leaves in use. Where the system's mark cannot be set back (`Peak.exact` is
+    False), it counts.
+    """
+    place = torch.device(device)
+    _note(place)
+    before = _used(place)
+    try:
+        yield
+    finally:
+        _set_back(place)
+        grown = max(0, _used(place) - before)
+        for peak in _open(place):
+            peak.aside += grown
+
+
 def _begin_cuda(place: torch.device) -> Peak:
     torch.cuda.synchronize(place)
     _note(place)
-    torch.cuda.reset_peak_memory_stats(place)
-    used = torch.cuda.memory_allocated(place)
+    _set_back(place)
+    used = _used(place)
     return Peak(str(place), "torch.cuda.max_memory_allocated", used, used)
 
 
@@ -72,18 +95,41 @@ def _begin_cpu() -> Peak:
     if not STATUS.exists():
         mark = _process_mark()
         return Peak("cpu", "ru_maxrss of the process", mark, mark, exact=False)
-    try:
-        CLEAR.write_text("5")  # sets VmHWM back to VmRSS
-    except OSError:
+    if not _set_back(torch.device("cpu")):
         mark = _status("VmHWM")
         return Peak("cpu", "VmHWM of the process", mark, mark, exact=False)
     used = _status("VmRSS")
     return Peak("cpu", "VmHWM", used, used)
 
 
+def _set_back(place: torch.device) -> bool:
+    """Lets the mark begin again from what is in use now; False where the system does not."""
+    if place.type == "cuda":
+        torch.cuda.synchronize(place)
+        torch.cuda.reset_peak_memory_stats(place)
+        return True
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps for later would hide what comes
+    try:
+        CLEAR.write_text("5")  # sets VmHWM back to VmRSS
+    except OSError:
+        return False
+    return True
+
+
+def _used(place: torch.device) -> int:
+    if place.type == "cuda":
+        return torch.cuda.memory_allocated(place)
+    return _status("VmRSS") if STATUS.exists() else 0
+
+
+def _open(place: torch.device) -> list[Peak]:
+    return [peak for peak in _running if torch.device(peak.device) == place]
+
+
 def _note(place: torch.device) -> None:
     """Hands the present mark to every block on this device that is still running."""
-    open_ones = [peak for peak in _running if torch.device(peak.device) == place]
+    open_ones = _open(place)
     if not open_ones:
         return
     if place.type == "cuda":
@@ -92,7 +138,7 @@ def _note(place: torch.device) -> None:
     else:
         mark = _status("VmHWM") if STATUS.exists() else _process_mark()
     for peak in open_ones:
-        peak.highest = max(peak.highest, mark)
+        peak.highest = max(peak.highest, mark - peak.aside)
 
 
 def _status(key: str) -> int:

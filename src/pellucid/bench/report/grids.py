@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pellucid.bench.report.figures import Drawn, canvas, save
-from pellucid.bench.report.results import Group, Results
+from pellucid.bench.report.results import Group, Results, Row
 from pellucid.images import read
 from pellucid.metrics import psnr
 from pellucid.operators import parse
@@ -42,8 +42,9 @@ def draw(results: Results, out: Path, pictures: int) -> Iterator[Drawn]:
         names = sorted({row["image"] for row in group.rows})
         places = torch.linspace(0, len(names) - 1, min(pictures, len(names))).round().long().unique().tolist()
         for name in [names[place] for place in places]:
-            truth_file = results.picture(f"truth-{name}.png")
-            y_file = results.picture(f"y-{group.task}-{group.noise.replace(' ', '')}-{name}.png")
+            rows = [row for row in group.rows if row["image"] == name]
+            truth_file = next((p for row in rows if (p := results.picture(row, f"truth-{name}.png"))), None)
+            y_file = next((p for row in rows if (p := results.picture(row, _measurement(row)))), None)
             if truth_file is None:
                 continue
             y = None if y_file is None else read(y_file).pixels
@@ -53,6 +54,13 @@ def draw(results: Results, out: Path, pictures: int) -> Iterator[Drawn]:
             path = f"grid-{group.name}-{name}.png"
             _grid(columns, y, read(truth_file).pixels, name, out / path)
             yield Drawn(path, _caption(name, columns), group)
+
+
+def _measurement(row: Row) -> str:
+    """The file of what was measured; rows of earlier versions have it by the names of the task and the picture."""
+    if row.get("measurement") is not None:
+        return f"y-{row['measurement']}.png"
+    return f"y-{row['task']}-{row['noise'].replace(' ', '')}-{row['image']}.png"
 
 
 def _shown(group: Group) -> list[str]:
@@ -74,7 +82,7 @@ def _caption(name: str, columns: list[Column]) -> str:
 
 def _column(results: Results, group: Group, label: str, name: str, y: Tensor | None) -> Column | None:
     rows = [row for row in group.of(label) if row["image"] == name]
-    files = [path for row in rows if (path := results.picture(f"{row['key']}.png")) is not None]
+    files = [path for row in rows if (path := results.picture(row, f"{row['key']}.png")) is not None]
     if not files:
         return None
     samples = torch.stack([read(path).pixels for path in files])

@@ -15,6 +15,7 @@ from pellucid.metrics import METRICS, Metric, Protocol
 from pellucid.metrics.base import get as metric_of
 
 Row = dict[str, Any]
+ONE = ("prior", "task", "noise", "label", "image", "seed")  # what tells the rows of a table apart
 COSTS = ("seconds", "memory_mib", "nfe", "vjp")
 
 
@@ -70,7 +71,7 @@ class Results:
     Attributes:
         folders: where it is from.
         plans: the records beside the results.
-        groups: what is compared with each other.
+        groups: what is compared with each other: rows that the plans ask for; `folder` is their folder's place.
         steps: of the trajectories, by key.
         stores: of the folders.
     """
@@ -126,23 +127,30 @@ class Results:
             str(plan["plan"]["published"]["source"]) for plan in self.plans if "source" in plan["plan"]["published"]
         ]
 
-    def picture(self, name: str) -> Path | None:
-        """A saved picture's file."""
-        return next((path for store in self.stores if (path := store.pictures / name).is_file()), None)
+    def picture(self, row: Row, name: str) -> Path | None:
+        """The file of a picture that was saved beside a row."""
+        path = self.stores[row["folder"]].pictures / name
+        return path if path.is_file() else None
 
 
 def load(folders: Sequence[Path]) -> Results:
     """Reads folders of `pellucid bench`.
 
     Raises:
-        ConfigError: one holds no results, or they were measured by different protocols.
+        ConfigError: one holds no results, they were measured by different protocols, or a method has two rows where one
+            belongs.
     """
     require_arrow()
     stores = tuple(Store(folder) for folder in folders)
     plans = tuple(_plan(folder) for folder in folders)
     if any(plan["plan"]["protocol"] != plans[0]["plan"]["protocol"] for plan in plans):
         raise ConfigError("these results were measured by different protocols; report them one by one")
-    rows = _unique(row for store in stores for row in store.read())
+    rows = _unique(
+        row
+        for number, (store, plan) in enumerate(zip(stores, plans, strict=True))
+        for row in _rows(store, plan, number)
+    )
+    _require_single(rows, folders)
     if not rows:
         raise ConfigError(f"there are no results in {', '.join(map(str, folders))}")
     steps: dict[str, list[Row]] = {}
@@ -157,6 +165,26 @@ def _plan(folder: Path) -> dict[str, Any]:
         return json.loads((folder / "plan.json").read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{folder} is no folder of results: {error}") from error
+
+
+def _rows(store: Store, plan: dict[str, Any], number: int) -> Iterable[Row]:
+    """The rows that the folder's plan asks for; a folder of an earlier version does not say which, and gives all."""
+    keys = set(plan["keys"]) if "keys" in plan else None
+    return ({**row, "folder": number} for row in store.read() if keys is None or row["key"] in keys)
+
+
+def _require_single(rows: Iterable[Row], folders: Sequence[Path]) -> None:
+    """Refuses to average different settings as if they were seeds."""
+    seen: dict[tuple[Any, ...], Row] = {}
+    for row in rows:
+        other = seen.setdefault(tuple(row[name] for name in ONE), row)
+        if other is not row:
+            where = " and ".join(dict.fromkeys(str(folders[r["folder"]]) for r in (other, row)))
+            raise ConfigError(
+                f"{where}: {row['label']} has two results with different settings for {row['image']}, {row['task']}; "
+                "give the methods labels of their own, run the plan again in a folder that an earlier version made, or "
+                "report the folders one by one"
+            )
 
 
 def _unique(rows: Iterable[Row]) -> list[Row]:

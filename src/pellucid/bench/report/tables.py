@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from copy import copy
 from dataclasses import dataclass, field
 
 import torch
@@ -165,11 +164,11 @@ class _Sets:
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self.features: dict[tuple[str, str], Tensor] = {}
-        for store in results.stores if results.set_metrics else ():
+        self.features: dict[tuple[int, str, str], Tensor] = {}
+        for folder, store in enumerate(results.stores if results.set_metrics else ()):
             for row in store.read("features"):
                 values = torch.frombuffer(bytearray(row["values"]), dtype=torch.float32).double()
-                self.features[row["key"], row["metric"]] = values.reshape(row["crops"], -1)
+                self.features[folder, row["key"], row["metric"]] = values.reshape(row["crops"], -1)
 
     def cell(self, group: Group, label: str, metric: Metric, notes: list[str]) -> Cell:
         published = self.results.published(group.task, label).get(metric.name)
@@ -186,18 +185,29 @@ class _Sets:
         return Cell(value=sum(v for v in values if v is not None) / len(values), published=published)
 
     def _distance(self, rows: Sequence[Row], metric: Metric) -> float | None:
-        gathered = copy(scores.gathering(metric.name, self.results.protocol))
-        if isinstance(gathered, FeatureSets):
-            keys = [row["key"] for row in rows], [f"truth-{row['image_sha256'][:24]}" for row in rows]
-            own, true = ([self.features.get((key, metric.name)) for key in which] for which in keys)
-            gathered._kept = {False: [f for f in own if f is not None], True: [f for f in true if f is not None]}
-            if len(gathered._kept[False]) == len(rows) == len(gathered._kept[True]):
-                return gathered.compute()
+        shared = scores.gathering(metric.name, self.results.protocol)
+        if isinstance(shared, FeatureSets) and (kept := self._kept(rows, metric.name)) is not None:
+            sets = shared.emptied()
+            for own, true in kept:
+                sets.add_features(own, true=False)
+                sets.add_features(true, true=True)
+            return sets.compute()
         gathered = scores.find(metric.name).accumulate(self.results.protocol)
         for row in rows:
-            own_file = self.results.picture(f"{row['key']}.png")
-            true_file = self.results.picture(f"truth-{row['image']}.png")
+            own_file = self.results.picture(row, f"{row['key']}.png")
+            true_file = self.results.picture(row, f"truth-{row['image']}.png")
             if own_file is None or true_file is None:
                 return None
             gathered.update(read(own_file).pixels[None], read(true_file).pixels[None])
         return gathered.compute()
+
+    def _kept(self, rows: Sequence[Row], metric: str) -> list[tuple[Tensor, Tensor]] | None:
+        """Features of every result and of its truth; None where they were not kept for all."""
+        found = []
+        for row in rows:
+            keys = row["key"], f"truth-{row['image_sha256'][:24]}"
+            own, true = (self.features.get((row["folder"], key, metric)) for key in keys)
+            if own is None or true is None:
+                return None
+            found.append((own, true))
+        return found
