@@ -155,6 +155,27 @@ def test_distances_of_sets_from_pictures_equal_those_from_features(
     scores.gathering.cache_clear()
 
 
+def test_features_that_were_kept_stand_for_their_pictures() -> None:
+    """What was computed before goes into a set as if its pictures were shown again; sets of one network are apart."""
+    from pellucid.metrics.frechet import Frechet
+
+    class Means(Frechet):
+        dimension = 2
+
+        def features(self, pictures: torch.Tensor) -> torch.Tensor:
+            return torch.stack([pictures.mean((1, 2, 3)), pictures[:, 0].std((1, 2))], 1)
+
+    x, truth = torch.rand(2, 6, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    shared = Means()
+    shared.update(x[:2], truth[:3])
+    shown, kept = shared.emptied(), shared.emptied()
+    shown.update(x, truth)
+    kept.add_features(kept.features(x), true=False)
+    kept.add_features(kept.features(truth), true=True)
+    assert kept.compute() == pytest.approx(shown.compute()) and kept.count(true=False) == 6
+    assert (shared.count(true=False), shared.count(true=True)) == (2, 3)
+
+
 def test_the_zoomed_box_is_where_the_detail_is() -> None:
     picture = torch.full((3, 64, 64), 0.5)
     picture[:, 40:52, 8:20] = (torch.arange(12) % 2).float()

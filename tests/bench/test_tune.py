@@ -5,16 +5,18 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pellucid.bench import settings_file
+from pellucid.bench import execute, settings_file
 from pellucid.bench.plan import Plan
 from pellucid.bench.settings_file import MethodSettings
 from pellucid.bench.spaces import GRIDS, SPACES, Range, space
 from pellucid.bench.store import Store
 from pellucid.bench.tune import Tuning, tune, write
 from pellucid.errors import ConfigError, UnknownNameError
+from pellucid.loop import reconstruct
 from pellucid.methods import METHODS
 
 pytest.importorskip("optuna")
@@ -55,6 +57,48 @@ def test_an_interrupted_search_goes_on_as_if_it_had_not_been(plan: Plans, tmp_pa
     assert len(Store(tmp_path / "b").read()) == len(Store(tmp_path / "a").read()) == 7 * 3
     with pytest.raises(ConfigError, match="holds another study"):
         tune(Tuning.make("ddnm", whole, seed=4), tmp_path / "b", trials=7)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"task": [{"name": "blur", "operator": "gaussian-blur:std=1", "noise": 0.2}]},
+        {"seeds": [1]},
+        {"protocol": {"border": 2}},
+        {"method": [{"name": "ddnm", "nfe": 3}]},
+        {"method": [{"name": "ddnm", "nfe": 2, "options": {"travel_length": 2}}]},
+    ],
+)
+def test_a_study_of_another_plan_is_not_continued(change: dict[str, Any], plan: Plans, tmp_path: Path) -> None:
+    first: dict[str, Any] = {"task": TASK, "method": [{"name": "ddnm", "nfe": 2}], "space": {"eta": [0.0, 1.0]}}
+    tune(Tuning.make("ddnm", plan(**first), grid=True), tmp_path, trials=1)
+    with pytest.raises(ConfigError, match="holds another study"):
+        tune(Tuning.make("ddnm", plan(**first | change), grid=True), tmp_path, trials=2)
+    renamed = plan(**first | {"title": "other words", "notes": "and notes"})
+    assert tune(Tuning.make("ddnm", renamed, grid=True), tmp_path, trials=2).tuned["trials"] == 2
+
+
+def test_a_trial_that_failed_is_tried_again(plan: Plans, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once what was in its way is gone, the study is as if nothing had failed."""
+    whole = plan(task=TASK, method=[{"name": "ddnm", "nfe": 2}], space={"eta": [0.0, 0.5, 1.0]})
+    tuning = Tuning.make("ddnm", whole, grid=True)
+    calls = []
+
+    def failing(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if 3 <= len(calls) <= 5:  # all of the second trial: a batch of two, and both alone
+            raise MemoryError("no memory left")
+        return reconstruct(*args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "reconstruct", failing)
+        assert tune(tuning, tmp_path / "a", trials=2).tuned["trials"] == 1
+    failed = [row for row in Store(tmp_path / "a").read() if row["status"] != "ok"]
+    assert len(failed) == 2
+    again, straight = tune(tuning, tmp_path / "a", trials=3), tune(tuning, tmp_path / "b", trials=3)
+    assert again.tuned["trials"] == 3 and again.options == straight.options
+    assert again.tuned["value"] == pytest.approx(straight.tuned["value"], abs=1e-6)
+    assert all(row["status"] == "ok" for row in Store(tmp_path / "a").read())
 
 
 def test_a_metric_where_less_is_better_is_made_small(plan: Plans, tmp_path: Path) -> None:
