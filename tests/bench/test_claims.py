@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pellucid import methods
-from pellucid.bench.claims import page, ssd
+from pellucid.bench.claims import causes, page, ssd
 from pellucid.bench.claims.claim import CLAIMS
 from pellucid.bench.claims.collect import collect, replicates
 from pellucid.bench.claims.inversion import POINTS, TOP, climb, gaussian_kl, mixed_moments
@@ -27,7 +27,7 @@ from pellucid.problem import Problem
 from pellucid.start.initial import PseudoInverse
 from pellucid.start.inversion import Ascend
 from tests.methods.setting import Setting
-from tests.toys import pictures
+from tests.toys import ABAR, pictures
 
 IMAGES = [f"p{i}" for i in range(12)]
 
@@ -37,7 +37,16 @@ def made_up(folder: Path, effect: Callable[[str, str], dict[str, float]]) -> Res
     noise = np.random.default_rng(0)
     rows, sets = [], []
     groups = {
-        "ssd-table1": [(t, f"{m}-{n}") for t in ssd.TASKS for m in ("ssd", "ddnm", "ddrm") for n in (10, 30, 100)],
+        plan: [
+            (t, f"{m}-{n}")
+            for t, of in ssd.TASKS.items()
+            if of == plan
+            for m in ("ssd", "ddnm", "ddrm")
+            for n in (10, 30, 100)
+        ]
+        for plan in dict.fromkeys(ssd.TASKS.values())
+    }
+    groups |= {
         "ssd-inversion": [("sr4", f"eta {e}{d}") for e in ssd.ETAS for d in ("", " down 0")] + [("sr4", "projected")],
         "ssd-plus": [
             (t, m)
@@ -298,3 +307,19 @@ def test_collected_files_hold_what_the_run_said(tmp_path: Path) -> None:
     Store(run).put("b", {"rows": [{**rows[0], "key": "k9", "status": "error", "error": "it broke"}]})
     with pytest.raises(ConfigError, match="it broke"):
         collect(tmp_path, out, ["ssd-table1"])
+
+
+def test_levels_in_the_texts_are_those_of_the_schedule() -> None:
+    assert causes.power(0.55) == pytest.approx(float(ABAR[549]), rel=1e-9)
+    assert causes.noise_left(0.2) == pytest.approx(float(((1 - ABAR[199]) / ABAR[199]) ** 0.5) / 2, rel=1e-9)
+
+
+def test_no_cause_is_named_without_its_experiment(refuted: Results) -> None:
+    assert causes.of("S4", refuted) == causes.of("S6", refuted) == causes.of("S2", refuted) == ""
+    assert "ddnm-30 less ddnm-100" in "\n".join(causes.fewer_calls(refuted))
+
+
+def test_convexity_is_that_of_the_curve(reproduced: Results) -> None:
+    residual, frechet = 0.01 + 0.09 * 0.4, 1 + 4 * 0.6**3
+    line = 5 + (residual - 0.01) / 0.09 * (1 - 5)
+    assert ssd.chord(reproduced, "").mean == pytest.approx(100 * (frechet - line), abs=1)

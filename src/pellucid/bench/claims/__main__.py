@@ -18,7 +18,7 @@ from pellucid.bench.plan import Data
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
-PLANS = ("ssd-table1", "ssd-inversion", "ssd-plus", "ssd-causes", "ssd-scales")
+PLANS = ("ssd-table1", "ssd-inpainting", "ssd-inversion", "ssd-plus", "ssd-causes", "ssd-scales")
 RUNS = (("ssd", 30), ("ddnm", 100))
 
 Pictures = Annotated[Path, typer.Option(help="Folder of pictures.")]

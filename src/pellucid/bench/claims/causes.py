@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 
 import torch
 
@@ -89,9 +90,9 @@ def fewer_calls(results: Results) -> Iterator[str]:
     """S1: how much of the difference DDNM makes itself when it is given 30 calls, and how much is SSD's."""
     yield "What 30 calls instead of 100 cost DDNM itself, and what SSD adds to that at the same number of calls:"
     lines = ["| task | | ddnm-30 less ddnm-100 | ssd-30 less ddnm-30 |", "|---|---|---|---|"]
-    for task in TASKS:
+    for task, plan in TASKS.items():
         steps, shortcut = (
-            Pair(results, "ssd-table1", task, *labels) for labels in (("ddnm-30", "ddnm-100"), ("ssd-30", "ddnm-30"))
+            Pair(results, plan, task, *labels) for labels in (("ddnm-30", "ddnm-100"), ("ssd-30", "ddnm-30"))
         )
         if task in FAITHFUL:
             psnr = [decibel(pair.difference("psnr")) for pair in (steps, shortcut)]
@@ -104,6 +105,17 @@ def fewer_calls(results: Results) -> Iterator[str]:
         "and SSD drops a tap and pairs singular values with other directions, so that its operator is another "
         "one, and the 36 to 39 dB of Table 1 were measured with that."
     )
+
+
+def scales(results: Results) -> Iterator[str]:
+    """Fig. S7: super-resolution by average pooling."""
+    yield "Super-resolution by average pooling (Fig. S7, plan ssd-scales), ssd-30 against ddnm-30:"
+    lines = ["| | x2 | x4 | x8 | x16 |", "|---|---|---|---|---|"]
+    pairs = [Pair(results, "ssd-scales", f"x{factor}", "ssd-30", "ddnm-30") for factor in (2, 4, 8, 16)]
+    lines.append(f"| PSNR | {' | '.join(decibel(pair.difference('psnr')) for pair in pairs)} |")
+    lines.append(f"| feature distance | {' | '.join(percent(pair.percent('effnet_distance')) for pair in pairs)} |")
+    lines.append(f"| Fréchet distance | {' | '.join(percent(pair.sets()) for pair in pairs)} |")
+    yield "\n".join(lines)
 
 
 def letting_go(results: Results) -> Iterator[str]:
@@ -134,7 +146,7 @@ def noise_left(t: float) -> float:
 
 
 CAUSES: dict[str, Callable[[Results], Iterator[str]]] = {
-    "S1": fewer_calls,
+    "S1": lambda results: chain(fewer_calls(results), scales(results)),
     "S4": inversions,
     "S6": ablation,
     "S7": letting_go,

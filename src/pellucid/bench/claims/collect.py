@@ -44,8 +44,10 @@ def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
         if not (folder / "plan.json").is_file():
             continue
         plan_json = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-        names = {image["name"] for image in plan_json["images"]}  # a folder may hold more, of a larger plan cut short
-        found = [row for row in Store(folder).read() if row["image"] in names]
+        # A folder may hold more than the plan: of a larger one that was cut short.
+        names = {image["name"] for image in plan_json["images"]}
+        tasks = {task["name"] for task in plan_json["plan"]["task"]}
+        found = [row for row in Store(folder).read() if row["image"] in names and row["task"] in tasks]
         if failed := [row for row in found if row["status"] != "ok"]:
             raise ConfigError(f"{folder}: {len(failed)} rows failed, the first with {failed[0]['error']}")
         found = [row for group in _groups(found).values() if len(group) == len(names) for row in group]
