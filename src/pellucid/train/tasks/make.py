@@ -31,7 +31,7 @@ TASKS: dict[str, tuple[type[RunConfig], Any]] = {
 }
 
 
-def read_task(kind: str, path: Path, begin: bool = True, **overrides: Any) -> Task:
+def read_task(kind: str, path: Path, /, *, begin: bool = True, **overrides: Any) -> Task:
     """The task of a TOML file or of a run's folder, its model begun from `init` where it says so and `begin` is set.
 
     Raises:
