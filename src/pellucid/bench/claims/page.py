@@ -138,7 +138,12 @@ def _settings(results: Results) -> Iterator[str]:
         command = f"pellucid bench {source} -o runs/{name}"
         lines.append(f"| `{command}` | {pictures} | {weights}, {record['precision']} | {record['seconds']} s |")
     for study in ("inversion", "timing"):
-        lines.append(f"| `python -m pellucid.bench.claims {study} runs/{study}.csv` | | as above | |")
+        try:
+            count = len({row["image"] for row in results.table(study)})
+        except MissingResults:
+            continue
+        command = f"python -m pellucid.bench.claims {study} runs/{study}.csv --count {count}"
+        lines.append(f"| `{command}` | {count} of 128 x 128, square | as above | |")
     lines.append("| `python -m pellucid.bench.claims collect runs` | | | |")
     lines.append("| `python -m pellucid.bench.claims page` | | | |")
     yield "\n".join(lines)
