@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pellucid import zoo
-from pellucid.errors import ConfigError, UnknownNameError
+from pellucid.errors import ConfigError, PriorError, UnknownNameError
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.nn.unet import UNet
 from pellucid.prior.base import State
@@ -117,6 +117,9 @@ def test_a_latent_prior_learns_on_a_shipped_autoencoder(tmp_path: Path) -> None:
     betas = torch.linspace(0.0015**0.5, 0.0195**0.5, 1000, dtype=torch.float64) ** 2
     abar = float((1 - betas[:500]).prod())  # latent diffusion's schedule
     assert float(prior.process.alpha(torch.tensor([500.0], dtype=torch.float64))) == pytest.approx(abar**0.5, rel=1e-6)
+    ship(trained("autoencoder", tmp_path, adversarial=0.0, out=tmp_path / "more", steps=8), "c", tmp_path / "vq")
+    with pytest.raises(PriorError, match="was trained on another"):
+        zoo.load(tmp_path / "latent-shipped")
 
 
 # Where training begins

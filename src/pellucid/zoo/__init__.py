@@ -189,8 +189,20 @@ def _codec(card: Card, device: str, autocast: torch.dtype | None) -> Autoencoder
     if not isinstance(name, str):
         raise PriorError(f"{card.folder / 'card.json'} is of a latent prior and names no codec")
     beside = card.folder.parent / name
-    precision = "bfloat16" if autocast is not None else "float32"
-    return load_autoencoder(beside if beside.is_dir() else name, device, precision)
+    folder = beside if beside.is_dir() else find(name)
+    known, found = card.data.get("codec_sha256"), _sha256(folder)
+    if known is not None and found is not None and known != found:
+        raise PriorError(
+            f"{card.name} was trained on another {name}: its sha256 is {found[:12]}..., the card says {str(known)[:12]}"
+            "...; take the two from one release, or train the prior again"
+        )
+    return load_autoencoder(folder, device, "bfloat16" if autocast is not None else "float32")
+
+
+def _sha256(folder: Path) -> str | None:
+    """Of a network in our own format, as its card says; None for another folder."""
+    data = Card.read(folder).data if (folder / "card.json").is_file() else {}
+    return data.get("sha256") if "network" in data else None
 
 
 def fast_dtype(device: str) -> torch.dtype | None:

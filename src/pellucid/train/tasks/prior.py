@@ -22,6 +22,7 @@ from pellucid.process import DiscreteVP
 from pellucid.train.config import LatentPriorConfig, PriorConfig
 from pellucid.train.tasks.base import LEVELS, NOISE, Batch, Task, draw_noise
 from pellucid.typing import expand
+from pellucid.zoo import Card, find
 
 CHECKED = (0.1, 0.2, 0.4, 1.0)  # noise levels of the validation, in units of the prior's space
 
@@ -135,7 +136,10 @@ class LatentPriorTask(PriorTask):
 
     def card(self, model: nn.Module) -> dict[str, Any]:
         schedule = {"beta_schedule": "scaled_linear", "beta_start": 0.0015, "beta_end": 0.0195}
-        return super().card(model) | {"codec": self.config.codec, "range": "the codec's latents", "schedule": schedule}
+        words = {"codec": self.config.codec, "range": "the codec's latents", "schedule": schedule}
+        folder = find(self.config.codec)
+        card = Card.read(folder).data if (folder / "card.json").is_file() else {}
+        return super().card(model) | words | ({"codec_sha256": card["sha256"]} if "network" in card else {})
 
     def prior(self, model: nn.Module, process: DiscreteVP | None = None) -> DiffusionPrior:
         return super().prior(model, process or DiscreteVP.scaled_linear())
