@@ -1,4 +1,4 @@
-"""An autoencoder begins as block means and linear enlargement."""
+"""An autoencoder begins as block means and linear enlargement, SwinIR as interpolation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from pellucid.nn.resampling import begin_as_resampling
+from pellucid.nn.estimator import make_estimator
+from pellucid.nn.resampling import begin_as_interpolation, begin_as_resampling
 from pellucid.train.config import AutoencoderConfig
 from pellucid.train.tasks.autoencoder import make_autoencoder
 
@@ -41,6 +42,22 @@ def test_latents_are_block_means_and_decoding_enlarges_them(kind: str, channels:
     if kind == "kl":
         with torch.no_grad():
             assert float(model.encode(x).latent_dist.std.max()) < 0.01
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_swinir_begins_as_interpolation(scale: int) -> None:
+    torch.manual_seed(0)
+    words = {"class": "swinir", "scale": scale, "width": 12, "depths": [1], "heads": 2, "window": 4}
+    network = make_estimator(words)
+    begin_as_interpolation(network)
+    y = torch.arange(24) / 48
+    x = (0.2 + y[:, None] ** 2 + y[None, :] / 2 - y[:, None] * y[None, :])[None, None].expand(1, 3, -1, -1)
+    fine = (torch.arange(24 * scale) + 0.5) / (48 * scale) - 0.5 / 48
+    expected = 0.2 + fine[:, None] ** 2 + fine[None, :] / 2 - fine[:, None] * fine[None, :]
+    with torch.no_grad():
+        found = network(x.contiguous())
+    inside = slice(2 * scale, -2 * scale)
+    assert torch.allclose(found[0, 0, inside, inside], expected[inside, inside], atol=1e-5)
 
 
 def test_groups_too_small_are_refused_with_the_remedy() -> None:

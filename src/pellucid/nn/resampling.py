@@ -1,4 +1,4 @@
-"""Where an autoencoder begins: as the resampling that its latents could hold at least.
+"""Where an autoencoder or an enlarging network begins: as the resampling that is the least it can do.
 
 With random weights an autoencoder of GroupNorm and SiLU needs thousands of steps before it is as good as reducing a
 picture by block means and enlarging it again. Here it begins there, and its residual blocks, whose last convolutions
@@ -119,3 +119,40 @@ def _last(module: Any, end: nn.Conv2d, channels: int) -> None:
     for c in range(channels):
         out.weight[c, c] = std * centre(out.weight[c, c])
         out.weight[c, channels + c] = -out.weight[c, c]
+
+
+@torch.no_grad()
+def begin_as_interpolation(network: Any) -> None:
+    """Sets the weights of a SwinIR so that it enlarges by interpolation, or changes nothing where it does not enlarge.
+
+    A pixel of the larger picture at distance d from the nearest given one (in its pixels, |d| < 1/2) begins as the
+    parabola through three given ones, d (d - 1) / 2, 1 - d^2, d (d + 1) / 2, in both directions. The body's last
+    convolution begins at zero and learns what is missing. Other upsamplers than "pixelshuffledirect" are left alone.
+
+    Args:
+        network: a `pellucid.nn.swinir.SwinIR`.
+    """
+    if not network.upsampler:
+        nn.init.zeros_(network.conv_last.weight)
+        nn.init.zeros_(network.conv_last.bias)
+    if network.upsampler != "pixelshuffledirect":
+        return
+    channels, factor = network.config["channels"], network.upscale
+    _copy(network.conv_first, channels)
+    body = network.conv_after_body
+    last = body if isinstance(body, nn.Conv2d) else body[-1]
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    enlarge = network.upsample[0]
+    nn.init.zeros_(enlarge.weight)
+    nn.init.zeros_(enlarge.bias)
+    lines = [parabola((k + 0.5) / factor - 0.5) for k in range(factor)]
+    for c in range(channels):
+        for i, down in enumerate(lines):
+            for j, right in enumerate(lines):
+                enlarge.weight[c * factor**2 + i * factor + j, c] = torch.outer(down, right)
+
+
+def parabola(d: float) -> Tensor:
+    """Weights of three neighbours for the value at distance d from the middle one, exact for parabolas."""
+    return torch.tensor([d * (d - 1) / 2, 1 - d**2, d * (d + 1) / 2])

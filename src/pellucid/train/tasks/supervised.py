@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from pellucid.metrics.pixels import psnr
 from pellucid.nn.estimator import make_estimator
+from pellucid.nn.resampling import begin_as_interpolation
 from pellucid.operators.shown import upscaling
 from pellucid.train.config import SupervisedConfig
 from pellucid.train.degradation import Degradation
@@ -32,6 +33,8 @@ class SupervisedTask(Task):
         self.scale = upscaling(self.degradation.operator((config.channels, side, side), np.random.default_rng(0))) or 1
         self.network = {"class": config.kind, "channels": config.channels, "scale": self.scale, **config.network}
         self.model = make_estimator(self.network)
+        if config.kind == "swinir":
+            begin_as_interpolation(self.model)
         self.objectives = {"estimator": EstimationObjective(self.model, config.loss)}
 
     def signature(self) -> dict[str, Any]:
