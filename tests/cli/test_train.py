@@ -39,3 +39,18 @@ def test_what_cannot_be_trained_is_said(pellucid_: Command, tmp_path: Path) -> N
     assert ran.code == 7 and "do not exist" in ran.err
     ran = pellucid_("train", "ship", str(tmp_path))
     assert ran.code == 7 and "--kind" in ran.err
+
+
+def test_what_would_end_in_a_traceback_or_in_lost_files_is_refused(pellucid_: Command, tmp_path: Path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(toml(words("prior", tmp_path, crops=(33,), crop_odds=(1.0,))))
+    ran = pellucid_("train", "prior", str(config))
+    assert ran.code == 7 and "multiples of" in ran.err and not (tmp_path / "run").exists()
+    config.write_text(toml(words("prior", tmp_path, steps=2)))
+    assert pellucid_("train", "prior", str(config)).code == 0
+    ran = pellucid_("train", "ship", str(config), "--to", str(tmp_path / "data"))
+    assert ran.code == 7 and "holds other files" in ran.err
+    assert not (tmp_path / "data" / "card.json").exists()
+    ran = pellucid_("train", "ship", str(config), "--to", str(tmp_path / "mine"))
+    assert ran.code == 0 and "no quality measured" in ran.out
+    assert pellucid_("train", "ship", str(config), "--to", str(tmp_path / "mine")).code == 0

@@ -17,7 +17,7 @@ app = typer.Typer(
 )
 
 Config = Annotated[Path, typer.Argument(help="A TOML file; docs/training.md has every key.")]
-Until = Annotated[int | None, typer.Option(help="Stop after this step; the next run takes up from there.")]
+Until = Annotated[int | None, typer.Option(min=0, help="Stop after this step; the next run takes up from there.")]
 Init = Annotated[str | None, typer.Option(help="Begin from a shipped or imported network: its name or folder.")]
 Out = Annotated[Path | None, typer.Option("--out", "-o", help="Folder of the run, instead of the file's.")]
 
@@ -72,7 +72,9 @@ def ship(
     kind: Annotated[
         str | None, typer.Option(help="The word after `pellucid train`; a run's folder knows it.", show_default=False)
     ] = None,
-    to: Annotated[Path | None, typer.Option(help="A folder, instead of the one that [ship] names.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="A folder, instead of the one that the configuration's table of shipping names.")
+    ] = None,
 ) -> None:
     """Export the last checkpoint: float16 weights and a card with the quality measured."""
     _require_extra()
@@ -83,7 +85,8 @@ def ship(
     training = kind or training_of(run)
     trainer = Trainer(read_task(training, run, begin=False))
     measured = export(trainer, f"pellucid train {training} {run}", to)
-    print(f"{to or (trainer.config.ship and trainer.config.ship.to)}: {measured}")
+    said = measured or "no quality measured, since the configuration has no table of shipping with held-out data"
+    print(f"{to or (trainer.config.ship and trainer.config.ship.to)}: {said}")
 
 
 def _require_extra() -> None:

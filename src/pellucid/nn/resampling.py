@@ -140,7 +140,7 @@ def begin_as_interpolation(network: Any) -> None:
     channels, factor = network.config["channels"], network.upscale
     _copy(network.conv_first, channels)
     body = network.conv_after_body
-    last = body if isinstance(body, nn.Conv2d) else body[-1]
+    last: Any = body if isinstance(body, nn.Conv2d) else body[-1]
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
     enlarge = network.upsample[0]

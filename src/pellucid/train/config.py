@@ -243,7 +243,7 @@ class SupervisedConfig(RunConfig):
     """A network y -> x for one degradation or a family of them; `[network]` holds its arguments.
 
     Args:
-        operator: as on the command line, with ranges: "blur:std=0.3..3" draws one value a crop.
+        operator: as on the command line, with ranges: "gaussian-blur:std=0.3..3" draws one value a crop.
         kind: "swinir" or "unet".
         noise: range of the noise's standard deviation, in [0, 1] units.
         loss: "l1" (as SwinIR) or "l2".

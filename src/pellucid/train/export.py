@@ -22,6 +22,7 @@ from pellucid.train.quality import quality
 from pellucid.train.tasks.prior import PriorTask, TimestepObjective
 from pellucid.train.trainer import Trainer
 
+OWN = {"card.json", "model.safetensors", "train.toml"}
 NO_GPU = "trained without a GPU: what these seconds of a CPU give; more training will give more"
 
 
@@ -38,6 +39,8 @@ def ship(trainer: Trainer, command: str, to: Path | None = None) -> dict[str, An
     """
     shipping = trainer.config.ship
     target = to or (shipping.to if shipping else None)
+    if target is not None:
+        _require_own(target)
     if target is None:
         raise ConfigError("shipping needs a [ship] table in the configuration, or a folder: --to DIR")
     if trainer.resume() is None:
@@ -90,7 +93,9 @@ def write(trainer: Trainer, model: nn.Module, folder: Path, extra: dict[str, Any
         **trainer.task.card(model),
         "parameters": sum(p.numel() for p in model.parameters()),
         "sha256": hashlib.sha256(content).hexdigest(),
-        "licence": "Apache-2.0 (the weights); training data under their own licences, see 'data'",
+        "licence": "Apache-2.0 (the weights); training data under their own licences"
+        if trainer.config.ship
+        else "yours to say",
         "training": {
             "steps": trainer.step,
             "seconds": round(trainer.seconds),
@@ -100,11 +105,21 @@ def write(trainer: Trainer, model: nn.Module, folder: Path, extra: dict[str, Any
         },
         **extra,
     }
+    _require_own(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with replacing(folder / "model.safetensors") as partial:
         partial.write_bytes(content)
     with replacing(folder / "card.json") as partial:
         partial.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _require_own(folder: Path) -> None:
+    """Raises `ConfigError` for a folder that holds something else than a shipped network, and for a file."""
+    if folder.is_file():
+        raise ConfigError(f"{folder} is a file; choose a folder for the network")
+    others = [p.name for p in folder.iterdir() if p.name not in OWN] if folder.is_dir() else []
+    if others and not (folder / "card.json").exists() and not (folder / "train.toml").exists():
+        raise ConfigError(f"{folder} holds other files ({others[0]}, ...); choose a folder of its own for the network")
 
 
 def rounded_to_half(model: nn.Module) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -44,14 +45,28 @@ def read_task(kind: str, path: Path, /, *, begin: bool = True, **overrides: Any)
 
 
 def training_of(path: Path) -> str:
-    """The kind of training of a run's folder. Raises `ConfigError` where the path is none, or does not say."""
+    """The kind of training of a run: of its folder, or of the one that a TOML file names as `out`.
+
+    Raises:
+        ConfigError: there is no such run, or it does not say its kind.
+    """
+    folder = path if path.is_dir() else Path(_out(path))
     try:
-        kind = json.loads((path / "config.json").read_text()).get("training")
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no run's folder: say the kind of training with --kind ({error})") from error
+        kind = json.loads((folder / "config.json").read_text()).get("training")
+    except (OSError, ValueError, AttributeError, RecursionError):
+        kind = None
     if kind not in TASKS:
-        raise ConfigError(f"{path / 'config.json'} does not say its kind of training: say it with --kind")
+        raise ConfigError(
+            f"{folder} is no run of a training (its config.json would say so); train first, or say --kind"
+        )
     return str(kind)
+
+
+def _out(path: Path) -> str:
+    try:
+        return str(tomllib.loads(path.read_text())["out"])
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"{path} is neither a run's folder nor a configuration: {error}") from error
 
 
 def make_task(kind: str, config: RunConfig, begin: bool = True) -> Task:
@@ -61,8 +76,19 @@ def make_task(kind: str, config: RunConfig, begin: bool = True) -> Task:
         task: Task = TASKS[kind][1](config)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"[network] or [source] cannot be used: {error}") from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        said = str(error).partition("__init__() ")[2] or str(error)
+        raise ConfigError(f"[network], [source] or [crop] of this configuration cannot be used: {said}") from error
+    _check_sides(task, config)
     if begin and config.init is not None:
         initialise(task.model, config.init)
     return task
+
+
+def _check_sides(task: Task, config: RunConfig) -> None:
+    """Raises `ConfigError` where the network does not take a crop's side."""
+    network = getattr(task.model, "network", None)
+    multiple = getattr(network, "multiple", 1) if task.kind == "prior" else 1
+    wrong = [side for side in config.crops if side % multiple]
+    if wrong:
+        raise ConfigError(f"crops must be multiples of {multiple} for this network, not {wrong[0]}")
