@@ -56,7 +56,8 @@ def load(folder: Path, card: Mapping[str, Any], device: str, autocast: torch.dty
     """The denoiser as a prior for plug-and-play methods; it removes the noise that it finds, whatever it is told."""
     network: Any = read_part(folder, build, device)
     denoiser = PictureDenoiser(network, None)
-    return DiffusionPrior(denoiser, predicts="denoiser", channels=network.config["channels"], autocast=autocast)
+    channels = network.config["channels"]
+    return DiffusionPrior(denoiser, predicts="denoiser", channels=channels, autocast=autocast, plug_and_play="blind")
 
 
 def load_dncnn(folder: Path | str, device: str = "cpu") -> DnCNN:
@@ -75,5 +76,6 @@ KINDS = (
         load,
         published=(("dncnn_*.pth", "https://github.com/cszn/KAIR/releases/tag/v1.0"),),
         licence="MIT",
+        method="pnp-admm",
     ),
 )

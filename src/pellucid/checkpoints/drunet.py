@@ -44,7 +44,8 @@ def load(folder: Path, card: Mapping[str, Any], device: str, autocast: torch.dty
     """The denoiser as a prior; noise beyond 50/255 is told to it as 50/255."""
     network: Any = read_part(folder, build, device)
     denoiser = PictureDenoiser(network, STRONGEST)
-    return DiffusionPrior(denoiser, predicts="denoiser", channels=network.config["channels"], autocast=autocast)
+    channels = network.config["channels"]
+    return DiffusionPrior(denoiser, predicts="denoiser", channels=channels, autocast=autocast, plug_and_play="weak")
 
 
 def load_drunet(folder: Path | str, device: str = "cpu") -> DRUNet:
@@ -66,5 +67,6 @@ KINDS = (
             for colour in ("color", "gray")
         ),
         licence="MIT",
+        method="pnp-admm",
     ),
 )

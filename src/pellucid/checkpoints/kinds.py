@@ -169,6 +169,7 @@ class Kind:
         published: (file, address) of what is known to be of this kind.
         licence: of the published weights, as far as known.
         options: by name.
+        method: of `pellucid restore` for priors that most methods do not suit; None for the usual choice.
     """
 
     name: str
@@ -180,6 +181,7 @@ class Kind:
     published: tuple[tuple[str, str], ...] = ()
     licence: str = "not stated"
     options: Mapping[str, Option] = field(default_factory=dict)
+    method: str | None = None
 
     def settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The options with their defaults filled in.

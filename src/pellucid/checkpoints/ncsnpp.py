@@ -238,5 +238,6 @@ KINDS = (
             "sigma_min": Option(0.01, "the least noise level, where the file does not hold them"),
             "sigma_max": Option(348.0, "the largest noise level, where the file does not hold them"),
         },
+        method="dps",
     ),
 )

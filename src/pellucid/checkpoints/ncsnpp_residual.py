@@ -107,5 +107,6 @@ KINDS = (
             "sigma_max": Option(50.0, "the largest noise level, where the file does not hold them"),
             "centered": Option(False, "whether the network takes pictures in [-1, 1] and not in [0, 1]"),
         },
+        method="dps",
     ),
 )

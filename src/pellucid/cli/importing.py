@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -82,12 +83,18 @@ def _say(file: Path, out: Path, done: Imported, as_json: bool) -> None:
 
 
 def _next(out: Path, done: Imported) -> str:
+    place = quote(str(out))
+    if done.kind.role == "estimator":
+        upscale = done.card.get("upscale", 1)
+        reduced = f" --operator bicubic:factor={upscale}" if upscale != 1 else ""
+        return f"next: pellucid restore PICTURE -m {place}{reduced}"
     if done.kind.role != "prior":
         return f"next, in Python: pellucid.checkpoints.folder.load(Path({str(out)!r})), its role: {done.kind.role}"
     if done.card.get("classes") and done.card.get("label") is None:
         where = f'as "label" in {out / "card.json"} (or --set label=N)'
         return f"next: say its class, 0 to {done.card['classes'] - 1}, {where}"
-    return f"next: pellucid restore PICTURE --prior {out} --operator gaussian-blur:std=2 --noise 0.05"
+    method = f" -m {done.kind.method}" if done.kind.method else ""
+    return f"next: pellucid restore PICTURE --prior {place}{method} --operator gaussian-blur:std=2 --noise 0.05"
 
 
 def _show_kinds(as_json: bool) -> None:

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pellucid.errors import ConfigError, ProblemError
+from pellucid.errors import CompatibilityError, ConfigError, NeedsCapability, ProblemError
 
 if TYPE_CHECKING:
     from pellucid.methods import Preset
     from pellucid.operators.base import Operator
     from pellucid.operators.text import Spec
     from pellucid.prior.base import Prior
+
+PLUG_AND_PLAY = "pnp-admm"
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,27 @@ class Setup:
         """The method, and its network calls where they are not its default.
 
         If none was asked for, what did best on noisy measurements with the shipped prior: DDRM where the operator's
-        spectrum is known, PiGDM where it is linear, else (and with a latent prior) DPS, which needs nothing but A.
+        spectrum is known, PiGDM where it is linear, else DPS, which needs nothing but A. DPS also for latent priors,
+        behind which no operator is linear, and for processes in continuous time, which DDRM's grid is not made for;
+        plug-and-play ADMM for denoisers that no diffusion can begin with.
+
+        Raises:
+            NeedsCapability: the operator is not linear, and the prior is such a denoiser.
         """
         from pellucid import methods
         from pellucid.operators.base import LinearOperator, Spectral
 
         if self.preset is not None:
             return self.preset, self.request.nfe
+        if is_denoiser(self.prior):
+            if not isinstance(operator, LinearOperator):
+                raise NeedsCapability(
+                    f"--prior {self.request.prior} is a denoiser for plug-and-play methods, which need a linear "
+                    f"operator; for {type(operator).__name__} take a diffusion prior, such as --prior photo"
+                )
+            return methods.get(PLUG_AND_PLAY), self.request.nfe
         ladder = ((Spectral, "ddrm", 50), (LinearOperator, "pigdm", 30), (object, "dps", 100))
-        linear = self.prior.codec.linear  # behind an autoencoder no operator is
+        linear = self.prior.codec.linear and self.prior.process.discrete
         name, nfe = next(
             (name, nfe) for rung, name, nfe in ladder if isinstance(operator, rung) and (linear or rung is object)
         )
@@ -90,7 +104,23 @@ def understand(request: Request) -> Setup:
         check_types(preset, options)
         preset.build(request.nfe, **options)
     shape, device = _shape(request.shape), _device(request.device)
-    return Setup(request, spec, preset, options, shape, device, load(request.prior, device, request.precision))
+    prior = load(request.prior, device, request.precision)
+    if preset is not None and is_denoiser(prior) and not _takes_denoisers(preset):
+        raise CompatibilityError(
+            f"--prior {request.prior} is a denoiser for plug-and-play methods, and {preset.name} begins with more "
+            f"noise than it was made for; take -m {PLUG_AND_PLAY}, or a diffusion prior such as --prior photo"
+        )
+    return Setup(request, spec, preset, options, shape, device, prior)
+
+
+def is_denoiser(prior: Prior) -> bool:
+    """Whether a prior is of use in plug-and-play methods alone: a denoiser that is blind, or one of weak noise."""
+    return bool(getattr(prior, "plug_and_play", False))
+
+
+def _takes_denoisers(preset: Preset) -> bool:
+    """Plug-and-play ADMM, and what calls no prior at all: those without a number of calls."""
+    return preset.name == PLUG_AND_PLAY or preset.default_nfe is None
 
 
 def method_options(pairs: Sequence[str]) -> dict[str, Any]:

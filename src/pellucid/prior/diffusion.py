@@ -34,6 +34,8 @@ class DiffusionPrior(Prior):
         multiple: the network takes sides that are multiples of this; others are padded by reflection and cropped back.
         channels: of the network's pictures; a grey picture is given to a colour network as three equal channels.
         autocast: dtype of the network's forward pass on the CPU or GPU, None for the parameters' own.
+        plug_and_play: why the network is of use in plug-and-play methods alone, and no E[x_0 | x_t] at the levels that
+            diffusion begins with: "blind", it is not told how strong the noise is; "weak", it knows weak noise only.
 
     Raises:
         CompatibilityError: `predicts` is none of the five words.
@@ -50,6 +52,7 @@ class DiffusionPrior(Prior):
         multiple: int = 1,
         channels: int | None = None,
         autocast: torch.dtype | None = None,
+        plug_and_play: Literal["blind", "weak"] | None = None,
     ) -> None:
         if predicts not in ("eps", "x0", "v", "score", "denoiser"):
             raise CompatibilityError(f"predicts must be eps, x0, v, score or denoiser, not {predicts!r}")
@@ -61,6 +64,7 @@ class DiffusionPrior(Prior):
             channels,
             autocast,
         )
+        self.plug_and_play = plug_and_play
 
     def check(self, image_shape: Shape) -> None:
         """Raises `ShapeError` where the network takes pictures of other channels."""

@@ -151,9 +151,8 @@ def _own(card: Card, device: str, autocast: torch.dtype | None) -> DiffusionPrio
         from pellucid.nn.picture_denoiser import PictureDenoiser
 
         blind = PictureDenoiser(placed(build(card), device), None)
-        return DiffusionPrior(
-            blind, predicts="denoiser", channels=card.data["network"].get("channels", 3), autocast=autocast
-        )
+        channels = card.data["network"].get("channels", 3)
+        return DiffusionPrior(blind, predicts="denoiser", channels=channels, autocast=autocast, plug_and_play="blind")
     if card.kind not in ("prior", "latent-prior"):
         raise PriorError(f"{card.name} is of the kind {card.kind!r}, no prior; `pellucid list priors` shows which are")
     denoiser = build(card)
