@@ -28,7 +28,7 @@ def test_every_kind_trains_resumes_and_is_shipped(pellucid_: Command, tmp_path: 
     shipped = pellucid_("train", "ship", str(tmp_path / "run"), "--to", str(tmp_path / "mine"))
     assert shipped.code == 0, shipped.err
     card = json.loads((tmp_path / "mine" / "card.json").read_text())
-    assert card["training"]["steps"] == 3 and card["command"].startswith("pellucid ")
+    assert card["training"]["steps"] == 3 and card["command"].startswith("pellucid")
 
 
 def test_what_cannot_be_trained_is_said(pellucid_: Command, tmp_path: Path) -> None:
