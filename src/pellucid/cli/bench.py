@@ -39,7 +39,7 @@ def overhead(
     nfe: Annotated[int, typer.Option(help="Network calls of every method.")] = 20,
     operator: Annotated[str, typer.Option(help="What was measured; its own cost counts as overhead.")] = OPERATOR,
     prior: PriorName = "photo",
-    repeats: Annotated[int, typer.Option(help="Turns of bare calls and method.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Turns of bare calls and method.")] = 5,
     out: Annotated[Path | None, typer.Option(help="A JSON file.")] = None,
 ) -> None:
     """Seconds of a method over the seconds of its bare network calls."""
