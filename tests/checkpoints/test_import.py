@@ -196,8 +196,8 @@ def test_bad_requests_leave_nothing_behind(
 def test_missing_places_and_arguments(tmp_path: Path, adm_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["import"]) == 7 and "pellucid import FILE -o DIR" in capsys.readouterr().err
     assert run(["import", str(tmp_path / "none.pt"), "-o", str(tmp_path / "out")]) == 9
-    assert run(["import", str(adm_file), "-o", str(tmp_path / "no" / "out")]) == 9
-    assert "does not exist" in capsys.readouterr().err
+    assert run(["import", str(adm_file), "-o", str(adm_file / "out")]) == 9
+    assert "is a file, which cannot hold out" in capsys.readouterr().err
 
 
 def test_a_failure_in_the_middle_keeps_the_old_folder(

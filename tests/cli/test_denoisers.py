@@ -35,6 +35,10 @@ def dncnn(tmp_path: Path, pellucid_: Command) -> Path:
 def test_a_denoiser_is_given_to_admm(pellucid_: Command, photo: Path, dncnn: Path, tmp_path: Path) -> None:
     ran = pellucid_("restore", photo, *BLUR, "--prior", dncnn, "--nfe", "3", "--json", "-o", tmp_path / "x.png")
     assert ran.code == 0 and settings(ran.out)["method"] == "pnp-admm" and json.loads(ran.out)["nfe"] == 3, ran.err
+    found = settings(pellucid_("restore", photo, *BLUR, "--prior", dncnn, "--dry-run", "--json").out)
+    assert found["options"]["sigma_d"] == found["options"]["sigma_first"] == 0.25 and found["options"]["nfe"] == 12
+    given = ("--set", "sigma_d=0.1", "--dry-run", "--json")
+    assert settings(pellucid_("restore", photo, *BLUR, "--prior", dncnn, *given).out)["options"]["sigma_d"] == 0.1
     for method in ("ddrm", "dps", "ssd+", "unconditional"):
         ran = pellucid_("restore", photo, *BLUR, "--prior", dncnn, "-m", method)
         assert ran.code == 5 and method in ran.err and "-m pnp-admm" in ran.err and ran.err.count("\n") == 1

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from pellucid.errors import PriorError
@@ -29,7 +29,12 @@ class _Counted(TorchFunctionMode):
 
 
 def announced(build: Callable[[], nn.Module], what: str) -> dict[str, tuple[int, ...]]:
-    """{key: shape} of the state dict of a module, which is built on the meta device, without memory for its numbers.
+    """{key: shape} of the state dict of a module, as `announced_state`, which see."""
+    return {key: tuple(value.shape) for key, value in announced_state(build, what).items()}
+
+
+def announced_state(build: Callable[[], nn.Module], what: str) -> dict[str, Tensor]:
+    """The state dict of a module, which is built on the meta device, without memory for its numbers.
 
     Args:
         build: makes the module.
@@ -45,7 +50,7 @@ def announced(build: Callable[[], nn.Module], what: str) -> dict[str, tuple[int,
         raise
     except Exception as error:  # the words of a file from outside: what they make of a constructor is anyone's guess
         raise PriorError(f"{what}: {_said(error)}") from error
-    return {key: tuple(value.shape) for key, value in module.state_dict().items()}
+    return dict(module.state_dict())
 
 
 def elements(shapes: dict[str, tuple[int, ...]]) -> int:

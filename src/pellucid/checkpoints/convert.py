@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,11 +17,13 @@ import torch
 from torch import Tensor
 
 from pellucid.checkpoints import writer
-from pellucid.checkpoints.announced import announced
+from pellucid.checkpoints.announced import announced_state
+from pellucid.checkpoints.folder import card_of
 from pellucid.checkpoints.kinds import Foreign, Kind, Part, Plan, Shapes, Stored, get, kinds
 from pellucid.checkpoints.reader import describe
 from pellucid.errors import PellucidError, PriorError
 
+WRITTEN = (".json", ".safetensors")  # what the files of an import are
 SHOWN = 5  # of every list of keys that do not fit
 Report = Callable[[int, int], None]
 
@@ -87,22 +90,20 @@ def import_file(
 
     Args:
         path: the file.
-        folder: to be made; its parent exists.
+        folder: to be made, with its parents.
         kind: by name, or recognised.
         options: of the kind.
         averaged: averaged weights (True) or the last ones (False) where the file has both; None: the kind's choice.
-        replace: an existing folder.
+        replace: an existing folder that an import made, and that holds nothing else; no other is ever replaced.
         report: called with (bytes written, bytes in all).
 
     Raises:
-        PriorError: the file is missing, damaged, hostile or of no kind; keys or shapes do not fit; `folder` exists.
+        PriorError: the file is missing, damaged, hostile or of no kind; keys, types or shapes do not fit; a weight is
+            NaN or infinite; `folder` exists, or lies in a prior's folder or below a file.
         ConfigError: an option is unknown.
         UnknownNameError: there is no such kind.
     """
-    if folder.exists() and not replace:
-        raise PriorError(f"{folder} exists; choose another name, or --force to replace it")
-    if not folder.parent.is_dir():
-        raise PriorError(f"the folder {folder.parent} does not exist; make it first")
+    _require_place(folder, replace)
     chosen = None if kind is None else get(kind)
     foreign = describe(path, {}, averaged)
     chosen = chosen or recognise(foreign.shapes)
@@ -111,8 +112,9 @@ def import_file(
     plan = planned(chosen, foreign)
     fits = check(chosen, plan, foreign)
     beside = folder.with_name(f".{folder.name}.{uuid4().hex[:8]}.partial")
+    made = [parent for parent in folder.parents if not parent.exists()]
     try:
-        beside.mkdir()
+        beside.mkdir(parents=True)
         hashes = _write_parts(beside, plan, foreign, fits, report)
         parameters = sum(torch.Size(shape).numel() for part in fits.values() for shape in part.values())
         card = {
@@ -134,7 +136,34 @@ def import_file(
         raise PriorError(f"cannot write {folder}: {error.strerror or error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+        for parent in made:  # deepest first; those that hold something, as after every success, stay
+            with suppress(OSError):
+                parent.rmdir()
     return Imported(folder, chosen, parameters, card)
+
+
+def _require_place(folder: Path, replace: bool) -> None:
+    """Raises `PriorError` where a folder cannot be made without harm to what is there."""
+    for parent in folder.parents:
+        if parent.exists() and not parent.is_dir():
+            raise PriorError(f"{parent} is a file, which cannot hold {folder.name}; choose another -o")
+        if any((parent / name).is_file() for name in ("card.json", "model_index.json")):
+            raise PriorError(f"{parent} is the folder of a network; choose a place outside it for {folder.name}")
+    if not (folder.exists() or folder.is_symlink()):
+        return
+    if not folder.is_dir():
+        raise PriorError(f"{folder} is a file, which --force does not replace; choose another name")
+    if not replace:
+        raise PriorError(f"{folder} exists; choose another name, or --force to replace it if an import made it")
+    try:
+        card_of(folder)
+    except PriorError:
+        raise PriorError(
+            f"{folder} was not made by an import, so --force does not replace it; choose another name"
+        ) from None
+    strange = sorted(p for p in folder.rglob("*") if not p.is_dir() and p.suffix not in WRITTEN)
+    if strange:
+        raise PriorError(f"{folder} holds {strange[0].relative_to(folder)}, which no import wrote; move it away first")
 
 
 def planned(kind: Kind, foreign: Foreign) -> Plan:
@@ -152,13 +181,15 @@ def check(kind: Kind, plan: Plan, foreign: Foreign) -> dict[str, dict[str, tuple
     """Compares a plan with the modules it is for, on the meta device; {part's folder: {key: shape}}.
 
     Raises:
-        PriorError: keys are missing or left over, or shapes differ; the first of each are listed.
+        PriorError: keys are missing or left over, shapes differ, or numbers are of another kind; the first of each are
+            listed.
     """
     source = _source(plan, foreign)
-    missing, wrong, homeless, used = [], [], [], set[str]()
+    missing, wrong, homeless, whole, used = [], [], [], [], set[str]()
     fits: dict[str, dict[str, tuple[int, ...]]] = {}
     for part in plan.parts:
-        shapes = module_shapes(part)
+        state = module_state(part)
+        shapes = {key: tuple(value.shape) for key, value in state.items()}
         fits[part.folder] = shapes
         missing += [key for key in shapes if key not in part.weights]
         missing += [weight.source for weight in part.weights.values() if weight.source not in source]
@@ -171,11 +202,18 @@ def check(kind: Kind, plan: Plan, foreign: Foreign) -> dict[str, dict[str, tuple
                 homeless.append(weight.source)
             elif found != shapes[key]:
                 wrong.append(f"{weight.source} is {source[weight.source].shape}, which does not give {shapes[key]}")
+            elif state[key].is_floating_point() and not source[weight.source].dtype.is_floating_point:
+                whole.append(f"{weight.source} is {str(source[weight.source].dtype).removeprefix('torch.')}")
     ignored = tuple(plan.ignored)
     unexpected = homeless + [key for key in foreign.tensors if key not in used and not key.startswith(ignored)]
     complaints = [
         f"{len(found)} {what}: {', '.join(dict.fromkeys(found[:SHOWN]))}{', ...' if len(found) > SHOWN else ''}"
-        for what, found in (("missing", missing), ("unexpected", unexpected), ("of a wrong shape", wrong))
+        for what, found in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of a wrong shape", wrong),
+            ("of whole numbers where floating point belongs", whole),
+        )
         if found
     ]
     if complaints:
@@ -183,14 +221,14 @@ def check(kind: Kind, plan: Plan, foreign: Foreign) -> dict[str, dict[str, tuple
     return fits
 
 
-def module_shapes(part: Part) -> dict[str, tuple[int, ...]]:
-    """{key: shape} of the module of a part, built without memory for its numbers.
+def module_state(part: Part) -> dict[str, Tensor]:
+    """The state dict of the module of a part, on the meta device: shapes and types, without memory for its numbers.
 
     Raises:
         PriorError: the configuration is refused by the module.
     """
     config = {key: value for key, value in part.config.items() if not key.startswith("_")}
-    return announced(lambda: part.build(config), "the shapes in the file describe a network that cannot be built")
+    return announced_state(lambda: part.build(config), "the shapes in the file describe a network that cannot be built")
 
 
 def _changed_shape(change: Callable[[Tensor], Tensor], shape: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -205,10 +243,24 @@ def _source(plan: Plan, foreign: Foreign) -> Mapping[str, Stored]:
 
 
 def converted(plan: Plan, foreign: Foreign, part: Part, key: str) -> Tensor:
-    """One weight of a part, read and changed; floating point as float32."""
+    """One weight of a part, read and changed; floating point as float32.
+
+    Raises:
+        PriorError: it is not finite.
+    """
     weight = part.weights[key]
     tensor = weight.change(_source(plan, foreign)[weight.source].read())
-    return tensor.float() if tensor.is_floating_point() else tensor
+    if not tensor.is_floating_point():
+        return tensor
+    tensor = tensor.float()
+    # The extremes first: they need no memory, and are not finite where any number is not.
+    if tensor.numel() and not torch.isfinite(torch.stack(tensor.aminmax())).all():
+        bad = int((~torch.isfinite(tensor)).sum())
+        raise PriorError(
+            f"{foreign.path} is damaged: {bad:,} of the {tensor.numel():,} numbers of {weight.source} are NaN or "
+            "infinite"
+        )
+    return tensor
 
 
 def _write_parts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pellucid.prior.base import Prior
 
 PLUG_AND_PLAY = "pnp-admm"
+# A blind denoiser cannot follow falling levels. One level throughout, in few iterations, gave 0.9 (noise), 2.2 (blur)
+# and 3.7 dB (both) more than the method's defaults, with `photo-denoiser` on six crops of 64 pixels of one photograph.
+BLIND, BLIND_CALLS = {"sigma_d": 0.25, "sigma_first": 0.25}, 12
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,10 @@ class Setup:
                     f"--prior {self.request.prior} is a denoiser for plug-and-play methods, which need a linear "
                     f"operator; for {type(operator).__name__} take a diffusion prior, such as --prior photo"
                 )
-            return methods.get(PLUG_AND_PLAY), self.request.nfe
+            preset = methods.get(PLUG_AND_PLAY)
+            if getattr(self.prior, "plug_and_play", None) != "blind":
+                return preset, self.request.nfe
+            return replace(preset, by_operator={LinearOperator: BLIND}), self.request.nfe or BLIND_CALLS
         ladder = ((Spectral, "ddrm", 50), (LinearOperator, "pigdm", 30), (object, "dps", 100))
         linear = self.prior.codec.linear and self.prior.process.discrete
         name, nfe = next(
