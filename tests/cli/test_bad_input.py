@@ -12,8 +12,12 @@ import pytest
 import tifffile
 from PIL import Image
 
+from pellucid.errors import ConfigError, ShapeError, UnknownNameError
 from pellucid.images.png import SIGNATURE, chunk
-from tests.cli.conftest import Command
+from pellucid.prior.diffusion import DiffusionPrior
+from pellucid.train.data.source import open_source
+from pellucid.zoo import load_autoencoder, load_estimator
+from tests.cli.conftest import Command, shrink
 
 USAGE, OPERATOR, SHAPE, COMPATIBILITY, PROBLEM, CONFIG, UNKNOWN, PRIOR, IMAGE = 2, 3, 4, 5, 6, 7, 8, 9, 10
 
@@ -233,3 +237,38 @@ def test_an_internal_error_is_one_line_too(
 
 def test_training_without_a_configuration(pellucid_: Command, tmp_path: Path) -> None:
     refused(pellucid_, CONFIG, "cannot read", "train", "prior", tmp_path / "nowhere.toml", folder=tmp_path)
+
+
+def test_folders_that_are_no_priors(pellucid_: Command, photo: Path, tmp_path: Path) -> None:
+    run, estimator = tmp_path / "run", tmp_path / "my net"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.json").write_text("{}")
+    estimator.mkdir()
+    (estimator / "card.json").write_text('{"kind": "estimator", "licence": "CC0"}')
+    blur = ("-A", "gaussian-blur:std=1", "--noise", "0.1")
+    arguments = ("restore", photo, *blur, "--prior")
+    refused(pellucid_, PRIOR, f"ship it first: pellucid train ship {run} --to OTHER", *arguments, run, folder=tmp_path)
+    refused(pellucid_, PRIOR, f"a method of its own: -m '{estimator}'", *arguments, estimator, folder=tmp_path)
+    assert "CC0" in pellucid_("priors", "info", estimator).out
+
+
+def test_a_network_that_is_not_there_is_named_by_its_kind() -> None:
+    for loads, words in ((load_estimator, "no estimator named"), (load_autoencoder, "no autoencoder named")):
+        with pytest.raises(UnknownNameError, match=words):
+            loads("nowhere")
+
+
+def test_colour_for_a_grey_prior() -> None:
+    prior = DiffusionPrior(shrink, predicts="denoiser", channels=1)
+    with pytest.raises(ShapeError, match=r"pictures of 1 channel, not of 3; convert the picture to grey first"):
+        prior.check((3, 8, 8))
+    prior.check((1, 8, 8))
+
+
+def test_data_without_pictures(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="holds no pictures"):
+        open_source(tmp_path / "empty")
+    Image.new("L", (9, 9)).save(tmp_path / "empty" / "small.png")
+    with pytest.raises(ConfigError, match=r"at least 64 pixels \(min_side\)"):
+        open_source(tmp_path / "empty")

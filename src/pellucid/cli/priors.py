@@ -17,15 +17,11 @@ def group() -> None:
 
 
 @app.command("info")
-def info(name: Annotated[str, typer.Argument(help="A name from `pellucid list priors`.")]) -> None:
+def info(name: Annotated[str, typer.Argument(help="A name from `pellucid list priors`, or a folder.")]) -> None:
     """A prior's card: its network, training data, licences, measured quality."""
-    from pellucid.errors import UnknownNameError
-    from pellucid.zoo import available
+    from pellucid.zoo import Card, find
 
-    cards = {card.name: card for card in available()}
-    if name not in cards:
-        raise UnknownNameError("prior", name, cards)
-    print(cards[name].text)
+    print(Card.read(find(name)).text)
 
 
 @app.command("time")

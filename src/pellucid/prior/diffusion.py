@@ -70,8 +70,14 @@ class DiffusionPrior(Prior):
         """Raises `ShapeError` where the network takes pictures of other channels."""
         found, wanted = self.codec.shape(image_shape)[0], self.channels
         if wanted is not None and found != wanted and not (found == 1 and wanted == 3):
-            takes = "grey or colour pictures, of 1 or 3 channels" if wanted == 3 else f"pictures of {wanted} channels"
-            raise ShapeError(f"this prior takes {takes}, not of {found}; an array is (channels, height, width)")
+            takes = (
+                "grey or colour pictures, of 1 or 3 channels"
+                if wanted == 3
+                else f"pictures of {wanted} channel{'s' * (wanted > 1)}"
+            )
+            grey = (wanted, found) == (1, 3)
+            remedy = "convert the picture to grey first" if grey else "an array is (channels, height, width)"
+            raise ShapeError(f"this prior takes {takes}, not of {found}; {remedy}")
 
     def _denoise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
         alpha, sigma = expand(self.process.alpha(t), x), expand(self.process.sigma(t), x)

@@ -9,6 +9,7 @@ import os
 import warnings
 from importlib.util import find_spec
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -72,12 +73,21 @@ def load(name: str | Path = DEFAULT, device: str = "cpu", precision: str = "auto
     folder = find(name)
     if (folder / "card.json").is_file():
         card = Card.read(folder)
+        if card.kind == "estimator":
+            raise PriorError(
+                f"{name} is a supervised network, no prior; it is a method of its own: -m {quote(str(name))}"
+            )
         if card.imported:
             from pellucid.checkpoints.folder import load as load_imported
 
             prior: DiffusionPrior = load_imported(folder, device, autocast, role="prior")
             return prior
         return _own(card, device, autocast)
+    if is_run(folder):
+        raise PriorError(
+            f"{folder} is a run of `pellucid train`, no prior; ship it first: "
+            f"pellucid train ship {quote(str(folder))} --to OTHER, then --prior OTHER"
+        )
     if any((folder / path).is_file() for path in ("config.json", "unet/config.json")):
         from pellucid.checkpoints.diffusers import load_folder
 
@@ -85,12 +95,26 @@ def load(name: str | Path = DEFAULT, device: str = "cpu", precision: str = "auto
     raise PriorError(f"{folder} holds neither card.json nor a diffusers config.json")
 
 
-def find(name: str | Path) -> Path:
-    """The folder of a shipped network, or the folder itself. Raises `UnknownNameError` where there is neither."""
-    known = {card.name: card.folder for card in available()}
-    folder = known.get(str(name), Path(name))
+def is_run(folder: Path) -> bool:
+    """Whether a folder is one that training writes: config.json beside checkpoints/, and no weights of diffusers."""
+    written = (folder / "config.json").is_file() and (folder / "checkpoints").is_dir()
+    return written and not any(folder.glob("*.safetensors"))
+
+
+def find(name: str | Path, what: str = "prior") -> Path:
+    """The folder of a shipped network, or the folder itself.
+
+    Args:
+        name: of the network, or its folder.
+        what: it is looked for, for the error's text.
+
+    Raises:
+        UnknownNameError: there is neither.
+    """
+    cards = available()
+    folder = {card.name: card.folder for card in cards}.get(str(name), Path(name))
     if not folder.is_dir():
-        raise UnknownNameError("prior", str(name), known)
+        raise UnknownNameError(what, str(name), [card.name for card in cards if what in ("prior", card.kind)])
     return folder
 
 
@@ -103,7 +127,7 @@ def load_module(name: str | Path, kind: str, device: str = "cpu") -> tuple[torch
     """
     from pellucid.zoo.networks import build, placed
 
-    card = Card.read(find(name))
+    card = Card.read(find(name, kind))
     if card.kind != kind:
         same = ", ".join(known.name for known in available() if known.kind == kind) or "none is installed"
         raise PriorError(f"{card.name} is of the kind {card.kind!r}, not {kind!r}; of that kind: {same}")
@@ -118,7 +142,7 @@ def load_estimator(name: str | Path, device: str = "cpu") -> torch.nn.Module:
     Raises:
         UnknownNameError, PriorError: as `load_module`.
     """
-    folder = find(name)
+    folder = find(name, "estimator")
     if (folder / "card.json").is_file() and Card.read(folder).imported:
         from pellucid.checkpoints.folder import load as load_imported
 
@@ -136,7 +160,7 @@ def load_autoencoder(name: str | Path, device: str = "cpu", precision: str = "fl
     from pellucid.checkpoints.autoencoders import load_autoencoder as load_foreign
     from pellucid.codec.autoencoder import AutoencoderCodec
 
-    folder, autocast = find(name), _autocast(precision, device)
+    folder, autocast = find(name, "autoencoder"), _autocast(precision, device)
     if not (folder / "card.json").is_file() or "network" not in Card.read(folder).data:
         return load_foreign(folder, device, autocast)
     module, _ = load_module(folder, "autoencoder", device)

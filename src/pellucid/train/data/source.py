@@ -169,11 +169,13 @@ def open_source(
     found = find(Path(path), slicing, most)
     for name, why in found.refused:
         report(name, why)
+    if not (found.entries or found.refused):
+        raise ConfigError(f"{path} holds no pictures ({' '.join(sorted(SUFFIXES))}), arrays or DICOM files")
     source = Source(
         found.entries, channels=channels, window=limits, workers=workers, memory=most, min_side=min_side, verify=verify
     )
     if not len(source):
-        raise ConfigError(f"{path} holds no picture with both sides of at least {min_side} pixels")
+        raise ConfigError(f"{path} holds no picture with both sides of at least {min_side} pixels (min_side)")
     return source
 
 
