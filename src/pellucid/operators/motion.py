@@ -73,7 +73,8 @@ def _draw(path: np.ndarray, size: int, diagonal: float) -> Tensor:
     points = [(z.real + size, z.imag + size) for z in path]
     ImageDraw.Draw(canvas).line(points, fill=255, width=max(1, int(diagonal / 150)))
     # A path of a single point draws no line.
-    canvas.putpixel((int(points[0][0]), int(points[0][1])), 255)
+    x, y = (min(max(int(value), 0), 2 * size - 1) for value in points[0])  # a path may begin beyond the canvas
+    canvas.putpixel((x, y), 255)
     soft = canvas.filter(ImageFilter.GaussianBlur(radius=int(diagonal * 0.01)))
     kernel = np.asarray(soft.resize((size, size), Image.Resampling.LANCZOS), dtype=np.float64)
     return torch.from_numpy(kernel / kernel.sum())
