@@ -68,7 +68,7 @@ def test_an_initial_estimate_is_named_by_a_word(folder: Path) -> None:
 def test_what_is_no_estimator_is_no_method(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="no method named"):
         methods.get(str(tmp_path))
-    with pytest.raises(UnknownNameError, match="no prior named 'nowhere'"):
+    with pytest.raises(UnknownNameError, match="named 'nowhere'"):
         methods.METHODS["ccdf"].build(5, initial="nowhere")
     with pytest.raises(PriorError, match="kind 'prior', not 'estimator'"):
         methods.METHODS["ccdf"].build(5, initial="photo")
