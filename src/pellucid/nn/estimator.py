@@ -5,29 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pellucid.errors import ConfigError
+from pellucid.nn.corrector import Corrector
 from pellucid.nn.unet import UNet
-from pellucid.prior.diffusion import pad_to_multiple
-
-
-class Corrector(nn.Module):
-    """x_hat = v + F(v), pictures (b, c, h, w) in [0, 1] of any size -> the same.
-
-    Args:
-        network: F, a UNet that is told the same noise level always.
-    """
-
-    def __init__(self, network: UNet) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, v: Tensor) -> Tensor:
-        height, width = v.shape[-2:]
-        padded = pad_to_multiple(v, self.network.multiple)
-        out = self.network(2 * padded - 1, torch.zeros(len(v), device=v.device))
-        return v + out[..., :height, :width].to(v.dtype)
 
 
 def make_estimator(network: dict[str, Any]) -> nn.Module:
