@@ -1,4 +1,4 @@
-"""What a reconstruction cost: network passes, vector-Jacobian products and operator calls, counted where they happen.
+"""What a reconstruction cost: passes of network and decoder, and operator calls, counted where they happen.
 
 A context variable holds the account of the running reconstruction, so that shared priors and operators stay
 stateless, and two reconstructions in two threads do not count each other's work.
@@ -25,6 +25,8 @@ class Account:
     Attributes:
         nfe: forward passes of the network, (batch,) int64.
         vjp: vector-Jacobian products of the network, (batch,) int64.
+        decodes, decode_vjps: forward passes of an autoencoder's decoder, and gradients through it, (batch,) int64.
+        encodes: forward passes of its encoder, (batch,) int64.
         operator_calls: applications of A, its adjoint, its pseudo-inverse or a change of basis, for the whole batch.
         live: indices of the images that the current sub-batch holds; None while it is all of them.
     """
@@ -32,12 +34,15 @@ class Account:
     batch: int
     nfe: Tensor = field(init=False)
     vjp: Tensor = field(init=False)
+    decodes: Tensor = field(init=False)
+    decode_vjps: Tensor = field(init=False)
+    encodes: Tensor = field(init=False)
     operator_calls: int = 0
     live: Tensor | None = None
 
     def __post_init__(self) -> None:
-        self.nfe = torch.zeros(self.batch, dtype=torch.int64)
-        self.vjp = torch.zeros(self.batch, dtype=torch.int64)
+        for name in ("nfe", "vjp", "decodes", "decode_vjps", "encodes"):
+            setattr(self, name, torch.zeros(self.batch, dtype=torch.int64))
 
 
 _current: ContextVar[Account | None] = ContextVar("pellucid_account", default=None)
@@ -69,16 +74,49 @@ def uncounted() -> Iterator[None]:
         _current.reset(token)
 
 
+@contextmanager
+def only(index: Tensor) -> Iterator[None]:
+    """Work in the block is done for images `index` of those that were live before it."""
+    account = _current.get()
+    before = None if account is None else account.live
+    try:
+        if account is not None:
+            account.live = index.cpu() if before is None else before[index.cpu()]
+        yield
+    finally:
+        if account is not None:
+            account.live = before
+
+
 def count_nfe() -> None:
     """One forward pass of the network for every live image."""
-    if (account := _current.get()) is not None:
-        account.nfe[slice(None) if account.live is None else account.live] += 1
+    _count("nfe")
 
 
 def count_vjp() -> None:
     """One vector-Jacobian product of the network for every live image."""
+    _count("vjp")
+
+
+def count_decode() -> None:
+    """One forward pass of a decoder for every live image."""
+    _count("decodes")
+
+
+def count_decode_vjp() -> None:
+    """One gradient through a decoder for every live image."""
+    _count("decode_vjps")
+
+
+def count_encode() -> None:
+    """One forward pass of an encoder for every live image."""
+    _count("encodes")
+
+
+def _count(what: str) -> None:
     if (account := _current.get()) is not None:
-        account.vjp[slice(None) if account.live is None else account.live] += 1
+        counts: Tensor = getattr(account, what)
+        counts[slice(None) if account.live is None else account.live] += 1
 
 
 def count_operator() -> None:

@@ -29,6 +29,8 @@ class Result:
         image: (b, c, h, w), in the units of [0, 1], not clipped.
         nfe: forward passes of the network per image, (b,).
         vjp: vector-Jacobian products of the network per image, (b,).
+        decodes, decode_vjps: forward passes of an autoencoder's decoder per image, and gradients through it, (b,).
+        encodes: forward passes of its encoder per image, (b,).
         operator_calls: applications of A, its adjoint or pseudo-inverse, or a solve in its basis, for the batch.
         seconds: wall time.
         stopped_at: the time that every image ended at, (b,); 0 for a finished one.
@@ -39,6 +41,9 @@ class Result:
     image: Tensor
     nfe: Tensor
     vjp: Tensor
+    decodes: Tensor
+    decode_vjps: Tensor
+    encodes: Tensor
     operator_calls: int
     seconds: float
     stopped_at: Tensor
@@ -89,10 +94,21 @@ def reconstruct(
                 batch.cut(account.live, step)
                 complete = False
                 break
-        image = prior.codec.picture(batch.output, problem.operator.image_shape)
-    seconds = time.perf_counter() - began
+        account.live = None
+        z = batch.output if method.finish is None else method.finish(batch.output, batch.observation, prior)
+        image = prior.codec.picture(z, problem.operator.image_shape)
     return Result(
-        image, account.nfe, account.vjp, account.operator_calls, seconds, batch.t, complete, steps if trace else None
+        image,
+        account.nfe,
+        account.vjp,
+        account.decodes,
+        account.decode_vjps,
+        account.encodes,
+        account.operator_calls,
+        time.perf_counter() - began,
+        batch.t,
+        complete,
+        steps if trace else None,
     )
 
 

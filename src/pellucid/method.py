@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from torch import Tensor
+
 from pellucid.consistency.base import Consistency
 from pellucid.errors import CompatibilityError, NeedsCapability
 from pellucid.grid import Grid
 from pellucid.operators.base import LinearOperator, Operator, Spectral
 from pellucid.prior.base import Clip, Prior
-from pellucid.problem import Problem
+from pellucid.problem import Observation, Problem
 from pellucid.start.base import Start
 from pellucid.start.noise import PureNoise
 from pellucid.stop import Stop
 from pellucid.transition import Inversion, Renoise, Transition
+
+Finish = Callable[[Tensor, Observation, Prior], Tensor]
+"""(output, observation, prior) -> output, in the prior's space."""
 
 RUNGS: dict[type[Operator], str] = {
     Spectral: "a spectral operator (one with a known singular value decomposition)",
@@ -37,6 +42,7 @@ class Method:
         climb: the rule of upward steps inside the grid: the forward process (`Inversion(1)`), or `Renoise`, from the
             last unrefined x0.
         wrap: makes the prior of one run from the prior given, for parts that remember something during a run.
+        finish: moves the output once more, before it is decoded.
         name: for messages.
 
     Raises:
@@ -51,6 +57,7 @@ class Method:
     clip: Clip = "no"
     climb: Transition = Inversion(eta=1.0)
     wrap: Callable[[Prior], Prior] | None = None
+    finish: Finish | None = None
     name: str = "method"
 
     def __post_init__(self) -> None:

@@ -63,6 +63,13 @@ class Problem:
             return gaussian
         return gaussian + gain * torch.maximum(self.y, gain)
 
+    def select(self, index: Tensor) -> Problem:
+        """The problem of images `index` of the batch."""
+        noise_std, gain = (
+            value[index] if isinstance(value, Tensor) and value.ndim else value for value in (self.noise_std, self.gain)
+        )
+        return Problem(self.y[index], self.operator.select(index), noise_std, gain)
+
 
 def _adapted(physics: object, y: Tensor) -> Operator:
     """A foreign forward model as an operator; its adjoint tells the picture's shape."""
@@ -87,6 +94,7 @@ class Observation:
         variance: of every entry of y, broadcastable to y; it exceeds noise_std^2 where there is Poisson noise.
         gain: of Poisson noise in these units, (b,) float64; None where there is none.
         black: the measurement of a black picture in these units, broadcastable to y.
+        problem: the problem that this is, in the units of pictures: for methods that also work on pictures.
     """
 
     y: Tensor
@@ -95,6 +103,7 @@ class Observation:
     variance: Tensor
     gain: Tensor | None = None
     black: Tensor | None = None
+    problem: Problem | None = None
     _kept: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -128,4 +137,5 @@ class Observation:
             self.variance[index],
             None if self.gain is None else self.gain[index],
             None if self.black is None else self.black[index],
+            None if self.problem is None else self.problem.select(index),
         )

@@ -58,4 +58,5 @@ class AffineCodec(Codec):
             self.scale**2 * problem.variance,
             self.scale * gain if gain.any() else None,
             black,
+            problem,
         )

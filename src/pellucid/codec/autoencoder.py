@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as checkpointed
 
+from pellucid.account import count_decode, count_decode_vjp, count_encode
 from pellucid.codec.base import Codec, Decoded
 from pellucid.errors import PriorError, ShapeError
 from pellucid.typing import Shape
@@ -88,6 +89,7 @@ class AutoencoderCodec(Codec):
         self.shape(tuple(image.shape[1:]))
         if image.shape[1] != self.channels:
             image = image.expand(-1, self.channels, -1, -1)
+        count_encode()
         out = self._run(self._encode, 2 * pad_to_multiple(image, self.factor) - 1)
         return self.scaling_factor * (out - self.shift)
 
@@ -99,7 +101,11 @@ class AutoencoderCodec(Codec):
             def run(h: Tensor) -> Tensor:
                 return checkpointed(self._decode, h, use_reentrant=False)
 
-        return (self._run(run, z / self.scaling_factor + self.shift) + 1) / 2
+        count_decode()
+        image = (self._run(run, z / self.scaling_factor + self.shift) + 1) / 2
+        if image.requires_grad:
+            image.register_hook(lambda _: count_decode_vjp())
+        return image
 
     def picture(self, z: Tensor, image_shape: Shape) -> Tensor:
         image = self.decode(z)[..., : image_shape[-2], : image_shape[-1]]
@@ -110,7 +116,9 @@ class AutoencoderCodec(Codec):
 
         gain = torch.as_tensor(problem.gain, dtype=torch.float64).expand(len(problem.y))
         operator = Decoded(problem.operator, self)
-        return Observation(problem.y, operator, problem.std, problem.variance, gain if gain.any() else None)
+        return Observation(
+            problem.y, operator, problem.std, problem.variance, gain if gain.any() else None, problem=problem
+        )
 
     def _encode(self, x: Tensor) -> Tensor:
         return _tensor(self.module.encode(x))  # type: ignore[operator]

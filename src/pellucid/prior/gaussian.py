@@ -107,7 +107,7 @@ class GaussianPrior(Prior):
         )
 
     def check(self, image_shape: Shape) -> None:
-        if tuple(self.spectrum.shape) != tuple(image_shape):
+        if tuple(self.spectrum.shape) != self.codec.shape(image_shape):
             raise ShapeError(f"this Gaussian prior is for pictures of shape {tuple(self.spectrum.shape)}")
 
     def _denoise(self, x: Tensor, t: Tensor) -> tuple[Tensor, None]:
