@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -84,8 +84,8 @@ def reconstruct(
             account.live = batch.live(s)
             if not len(account.live):
                 continue
-            part = batch.part(account.live, index)
-            step = replace(advance(part, s[account.live], prior, method), total=len(times) - 1)
+            part = batch.part(account.live, index, total=len(times) - 1)
+            step = advance(part, s[account.live], prior, method)
             batch.put(account.live, step, step.estimate.x0 if method.stop.output == "x0" else step.x_s)
             batch.done[account.live] |= method.stop(step)
             if trace:
@@ -121,12 +121,14 @@ class Part:
         x0: the prior's last word on them, for steps that climb by re-noising it.
         observation: their measurements.
         noise: their seeds.
+        total: number of steps of the grid.
     """
 
     state: State
     x0: Tensor
     observation: Observation
     noise: Noise
+    total: int = 0
 
 
 def advance(part: Part, s: Tensor, prior: Prior, method: Method) -> Step:
@@ -141,7 +143,7 @@ def advance(part: Part, s: Tensor, prior: Prior, method: Method) -> Step:
     k, nu = method.transition.weights(process, state.t, s, estimate)
     z = part.noise.normal(state.x, state.index, "step")
     mean = process.mean(estimate.x0, s) + expand(k, state.x) * estimate.eps
-    step = Step(state, s, raw, estimate, mean, nu, z, mean + expand(nu, z) * z)
+    step = Step(state, s, raw, estimate, mean, nu, z, mean + expand(nu, z) * z, part.total)
     return step.moved(method.consistency.correct(step, part.observation, prior, part.noise))
 
 
@@ -153,7 +155,8 @@ def _climb(part: Part, s: Tensor, prior: Prior, method: Method) -> Step:
     _, nu = method.climb.weights(process, state.t, s, estimate)
     z = part.noise.normal(state.x, state.index, "climb")
     mean = process.mean(x0, s)
-    return Step(state, s, Estimate(part.x0, torch.zeros_like(x0)), estimate, mean, nu, z, mean + expand(nu, z) * z)
+    raw = Estimate(part.x0, torch.zeros_like(x0))
+    return Step(state, s, raw, estimate, mean, nu, z, mean + expand(nu, z) * z, part.total)
 
 
 @dataclass
@@ -177,11 +180,11 @@ class _Batch:
         """Whether any image has steps left."""
         return bool(((self.t > 0) & ~self.done).any())
 
-    def part(self, live: Tensor, index: int) -> Part:
+    def part(self, live: Tensor, index: int, total: int) -> Part:
         if len(live) == len(self.x):
-            return Part(State(self.x, self.t, index), self.x0, self.observation, self.noise)
+            return Part(State(self.x, self.t, index), self.x0, self.observation, self.noise, total)
         state = State(self.x[live], self.t[live], index)
-        return Part(state, self.x0[live], self.observation.select(live), self.noise.select(live))
+        return Part(state, self.x0[live], self.observation.select(live), self.noise.select(live), total)
 
     def put(self, live: Tensor, step: Step, output: Tensor) -> None:
         if len(live) == len(self.x):

@@ -22,7 +22,7 @@ class Step:
         nu: (b,), or per entry for a learned variance.
         z: the standard normal draw.
         x_s: the result.
-        total: number of steps of the grid, for progress.
+        total: number of steps of the grid.
     """
 
     state: State
@@ -39,6 +39,11 @@ class Step:
     def index(self) -> int:
         """Which step of the grid this is, from 0."""
         return self.state.index
+
+    @property
+    def remaining(self) -> int:
+        """How many steps follow this one."""
+        return self.total - 1 - self.index
 
     @property
     def reached(self) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -110,6 +111,14 @@ class AutoencoderCodec(Codec):
     def picture(self, z: Tensor, image_shape: Shape) -> Tensor:
         image = self.decode(z)[..., : image_shape[-2], : image_shape[-1]]
         return image.mean(1, keepdim=True) if image_shape[0] == 1 and self.channels != 1 else image
+
+    def smooth(self) -> AutoencoderCodec:
+        """Without the code book, which makes decoding a step function."""
+        if not self.quantised:
+            return self
+        other = copy(self)
+        other.quantised = False
+        return other
 
     def observe(self, problem: Problem) -> Observation:
         from pellucid.problem import Observation

@@ -37,6 +37,10 @@ class Codec(ABC):
         """`decode(z)` as a picture of `image_shape`: what encoding added at its edges is cut off."""
         return self.decode(z)
 
+    def smooth(self) -> Codec:
+        """The same codec with a decoder that is differentiable as it is; itself where it is already."""
+        return self
+
     @abstractmethod
     def shape(self, image_shape: Shape) -> Shape:
         """Shape of an encoded picture of shape `image_shape`."""

@@ -44,11 +44,18 @@ def conjugate_gradients(
     return x
 
 
-def pinv_by_cg(operator: LinearOperator, y: Tensor, *, tolerance: float | None = None, iterations: int = 500) -> Tensor:
+def pinv_by_cg(
+    operator: LinearOperator,
+    y: Tensor,
+    *,
+    tolerance: float | None = None,
+    iterations: int = 500,
+    enough: Tensor | None = None,
+) -> Tensor:
     """A^+ y by conjugate gradients on A^T A x = A^T y from x = 0 (least norm), each image to its own tolerance.
 
     In the form CGLS, which keeps r = y - A x and never applies A^T A, so that an ill-conditioned A loses half as many
-    digits. It stops where |A^T r| <= tolerance |A^T y|.
+    digits. It stops where |A^T r| <= tolerance |A^T y|, or where |r|^2 <= `enough` (b,): an early stop regularises.
     """
     tolerance = tolerance or (1e-12 if y.dtype == torch.float64 else 1e-6)
     r, s = y, operator._adjoint(y)
@@ -56,7 +63,7 @@ def pinv_by_cg(operator: LinearOperator, y: Tensor, *, tolerance: float | None =
     gamma = dot(s, s)
     goal = tolerance**2 * gamma
     for _ in range(iterations):
-        active = gamma > goal
+        active = gamma > goal if enough is None else (gamma > goal) & (dot(r, r) > enough)
         if not active.any():
             break
         a_p = operator._forward(p)
@@ -66,7 +73,7 @@ def pinv_by_cg(operator: LinearOperator, y: Tensor, *, tolerance: float | None =
         r = r - expand(step, r) * a_p
         s = operator._adjoint(r)
         new = dot(s, s)
-        p = s + expand(new / torch.where(gamma > 0, gamma, 1), x) * p
+        p = torch.where(expand(active.to(x.dtype), x) > 0, s + expand(new / torch.where(gamma > 0, gamma, 1), x) * p, p)
         gamma = torch.where(active, new, gamma)
     return x
 

@@ -1,0 +1,1 @@
+"""Minimising the distance to a measurement, every image of a batch for itself."""

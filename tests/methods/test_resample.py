@@ -1,0 +1,107 @@
+"""ReSample behind a nonlinear autoencoder equals the paper's algorithm, and its authors' code, with the same noise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from pellucid.loop import reconstruct
+from pellucid.method import Method
+from pellucid.methods.resample import released, resample
+from pellucid.noise import SeededNoise
+from pellucid.operators.base import Operator
+from pellucid.problem import Problem
+from tests.latent import LATENT, ToyAutoencoder, toy_latent_prior
+from tests.reference import resample as reference
+from tests.reference.symbols import per_image
+from tests.toys import ABAR, SHAPE, SPECTRAL, PhaseAmplitude, at_timestep, pictures, toy_eps
+
+SEEDS = (0, 7)
+NOISE = torch.tensor([0.05, 0.1], dtype=torch.float64)
+OPERATORS = ("mask", "blur", "bicubic", "phase")
+
+
+def _operator(name: str) -> Operator:
+    return PhaseAmplitude(SHAPE) if name == "phase" else SPECTRAL[name]()
+
+
+def _problem(operator: Operator) -> Problem:
+    clean = operator(pictures(2))
+    return Problem(clean + per_image(NOISE, clean) * SeededNoise([3, 4]).normal(clean, 0, "measured"), operator, NOISE)
+
+
+def _draw(step: int, purpose: str, like: Tensor) -> Tensor:
+    return SeededNoise(SEEDS).normal(like, step, purpose)
+
+
+def _start(top: int) -> Tensor:
+    return (1 - float(ABAR[top])) ** 0.5 * _draw(0, "start", torch.zeros(2, *LATENT, dtype=torch.float64))
+
+
+def _in_network_range(problem: Problem):  # noqa: ANN202
+    """(y, A) with y_net - A_net(v) = 2 (y - A((v + 1) / 2))."""
+    operator = problem.operator
+    return 2 * problem.y, lambda v: 2 * operator((v + 1) / 2)
+
+
+def _run(problem: Problem, method: Method) -> Tensor:
+    return 2 * reconstruct(problem, toy_latent_prior(), method, seeds=SEEDS).image - 1
+
+
+@pytest.mark.parametrize("form", ["paper", "encoding"])
+@pytest.mark.parametrize("name", OPERATORS)
+def test_equals_the_papers_algorithm(name: str, form: str) -> None:
+    n, problem, toy = 10, _problem(_operator(name)), ToyAutoencoder()
+    y, A = _in_network_range(problem)
+    timesteps = [round(1000 * k / n) - 1 for k in range(1, n + 1)]
+    z = reference.algorithm_1(
+        at_timestep(toy_eps),
+        ABAR,
+        timesteps,
+        _start(999),
+        y,
+        A,
+        toy.decode,
+        toy.encode,
+        _draw,
+        sigma=2 * NOISE,
+        every=2,
+        gamma=40 * n / 500,
+        steps=(30, 40),
+        encoding=form == "encoding",
+    )
+    method = resample(n, 2, form=form, solver="adamw", pixel_steps=30, latent_steps=40, finish=False)
+    assert float((_run(problem, method) - toy.decode(z)).abs().max()) < 1e-10
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_as_released_equals_the_published_sampler(name: str) -> None:
+    S, problem, toy = 40, _problem(_operator(name)), ToyAutoencoder()
+    method, images = released(S, 30, 30), []
+    for b, seed in enumerate(SEEDS):  # the published code takes one image at a time
+        one = problem.select(torch.tensor([b]))
+        y, A = _in_network_range(one)
+        z = reference.released(
+            at_timestep(toy_eps),
+            ABAR,
+            S,
+            _start(976)[b : b + 1],
+            y,
+            A,
+            toy.decode,
+            toy.encode,
+            lambda step, purpose, like, seed=seed: SeededNoise([seed]).normal(like, step, purpose),
+            steps=(30, 30),
+        )
+        images.append(toy.decode(z))
+    assert float((_run(problem, method) - torch.cat(images)).abs().max()) < 1e-9
+
+
+def test_the_published_schedule_counts_665_network_calls() -> None:
+    """METHODS 3.2: 500 steps and 33 visits of 5 more calls; here with optimisers of one step."""
+    problem = _problem(_operator("mask"))
+    result = reconstruct(problem, toy_latent_prior(), released(500, 1, 1), seeds=SEEDS)
+    assert result.nfe.tolist() == [665, 665]
+    assert result.decode_vjps.tolist() == [500 + 16 + 1] * 2  # guidance, latent visits, the last optimisation
+    assert result.encodes.tolist() == [17, 17]
