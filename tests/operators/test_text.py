@@ -15,7 +15,7 @@ import pellucid.operators
 from pellucid.errors import OperatorError, ShapeError, UnknownNameError
 from pellucid.operators import OPERATORS, CircularBlur, Identity, KernelBlur, Operator, Separable, Spec, parse
 from pellucid.operators.named.entry import Parameter
-from pellucid.operators.values import NUMBER, PATH, SIZE, WHOLE, Value
+from pellucid.operators.values import NUMBER, PATH, SIZE, WHOLE, WHOLE_OR_AUTO, Value
 
 SHAPE = (3, 64, 64)
 
@@ -48,7 +48,7 @@ def test_the_tables_defaults_are_the_constructors(name: str) -> None:
 def test_every_operator_that_a_text_could_describe_has_a_name() -> None:
     exported = {v for v in vars(pellucid.operators).values() if inspect.isclass(v) and issubclass(v, Operator)}
     named = {v for entry in OPERATORS.values() if inspect.isclass(v := entry.build)}
-    built_by_a_function = {"Mask", "MotionBlur", "KernelBlur", "CircularBlur", "Stack", "Sum"}
+    built_by_a_function = {"Mask", "MotionBlur", "KernelBlur", "CircularBlur", "Stack", "Sum", "Transmission"}
     need_tensors = {"Diagonal", "Separable", "Truncated"}
     missing = {v.__name__ for v in exported - named if not inspect.isabstract(v)}
     assert missing - built_by_a_function - need_tensors == set()
@@ -59,6 +59,7 @@ def values(parameter: Parameter) -> st.SearchStrategy[Value]:
         return st.sampled_from(parameter.kind.words)
     return {
         WHOLE: st.integers(-(2**62), 2**62),
+        WHOLE_OR_AUTO: st.just("auto") | st.integers(0, 9999),
         NUMBER: st.floats(allow_nan=False, allow_infinity=False),
         SIZE: st.one_of(st.integers(0, 9999), st.tuples(st.integers(0, 9999), st.integers(0, 9999))),
         PATH: st.text(st.characters(exclude_categories=("Cs",)), min_size=1),

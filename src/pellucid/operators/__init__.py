@@ -20,6 +20,8 @@ from pellucid.operators.nonlinear_blur import NonlinearBlur
 from pellucid.operators.resize import Bicubic, BlockAverage
 from pellucid.operators.separable import Separable
 from pellucid.operators.text import OPERATORS, Spec, parse
+from pellucid.operators.tomography import FanBeam, ParallelBeam, Tomography
+from pellucid.operators.transmission import Transmission
 from pellucid.operators.views import Truncated
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "CircularBlur",
     "Diagonal",
     "Family",
+    "FanBeam",
     "GaussianBlur",
     "Grey",
     "Identity",
@@ -44,6 +47,7 @@ __all__ = [
     "MotionBlur",
     "NonlinearBlur",
     "Operator",
+    "ParallelBeam",
     "PhaseRetrieval",
     "Quantise",
     "RandomMaskFamily",
@@ -53,6 +57,8 @@ __all__ = [
     "Spectral",
     "Stack",
     "Sum",
+    "Tomography",
+    "Transmission",
     "Truncated",
     "UniformBlur",
     "WalshHadamard",

@@ -17,13 +17,13 @@ from types import MappingProxyType
 from pellucid.errors import OperatorError, UnknownNameError
 from pellucid.operators.base import Operator
 from pellucid.operators.grammar import Node, read
-from pellucid.operators.named import algebra, blurs, levels, masks, samplings
+from pellucid.operators.named import algebra, blurs, levels, masks, samplings, tomography
 from pellucid.operators.named.entry import Entry
 from pellucid.operators.values import Value, written
 from pellucid.typing import Shape
 
 OPERATORS: Mapping[str, Entry] = MappingProxyType(
-    {entry.name: entry for part in (masks, blurs, samplings, levels, algebra) for entry in part.ENTRIES}
+    {entry.name: entry for part in (masks, blurs, samplings, tomography, levels, algebra) for entry in part.ENTRIES}
 )
 """The table that `pellucid list operators` prints."""
 

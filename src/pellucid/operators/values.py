@@ -35,6 +35,11 @@ class _Whole(Kind):
         return value
 
 
+class _WholeOrAuto(_Whole):
+    def read(self, text: str) -> Value:
+        return text if text == "auto" else super().read(text)
+
+
 class _Number(Kind):
     def read(self, text: str) -> Value:
         value = float(text)
@@ -50,6 +55,7 @@ class _Size(Kind):
 
 
 WHOLE = _Whole("a whole number")
+WHOLE_OR_AUTO = _WholeOrAuto("a whole number, or auto")
 NUMBER = _Number("a number")
 SIZE = _Size("a whole number, or height x width such as 64x32")
 PATH = Kind("a path")
