@@ -15,10 +15,12 @@ from pellucid.cli.case import Case
 from pellucid.cli.console import NOTICE, duration, note, say
 from pellucid.cli.inputs import Job
 from pellucid.cli.restoring import Restored, find_truth, psnr, read_truth, restore
-from pellucid.cli.saving import cost, resolved, save
+from pellucid.cli.saving import cost, resolved, save, units
 from pellucid.cli.settings import Setup
 from pellucid.errors import ImageFileError, PellucidError
 from pellucid.images import Picture, read, require_writable
+from pellucid.images.hu import CT_WINDOW
+from pellucid.images.write import require_window
 
 LONG = 5.0  # seconds; a shorter run needs no announcement
 
@@ -31,6 +33,8 @@ class Outputs:
     compare: Path | None = None
     dry_run: bool = False
     json: bool = False
+    window: tuple[float, float] | None = None
+    keep_identity: bool = False
 
 
 def restore_all(setup: Setup, jobs: Sequence[Job], outputs: Outputs) -> None:
@@ -58,15 +62,18 @@ def restore_all(setup: Setup, jobs: Sequence[Job], outputs: Outputs) -> None:
 
 def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     began = time.perf_counter()
-    case = Case.make(setup, read(job.source))
-    channels, *_ = case.operator.image_shape
-    require_writable(job.target, is_image=channels in (1, 3), has_alpha=case.picture.alpha is not None)
+    window = setup.window or CT_WINDOW
+    case = Case.make(setup, read(job.source, window=window, keep_identity=outputs.keep_identity))
+    _require_target(case, job, outputs.window)
     true = None if outputs.compare is None else find_truth(outputs.compare, job.source)
     _require_apart(job, setup.request.samples, [job.source] if true is None else [job.source, true])
     truth = None if true is None else read_truth(true, case)
     settings = resolved(case)
     predicted = case.predicted_seconds()
     report: dict[str, Any] = {"input": str(job.source), "predicted_seconds": round(predicted, 2), "settings": settings}
+    report |= units(job.target, case.picture.ct, outputs.window)
+    if case.picture.ct is not None and setup.window is None:
+        note(f"{job.source.name} is CT, and the prior {setup.request.prior} is not made for it; --prior ct is")
     if outputs.dry_run:
         report["output"] = str(job.target)
         _show(report, outputs, lambda: _plan(case, job, settings, predicted))
@@ -74,10 +81,24 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     if predicted > LONG and not outputs.json:
         note(_forecast(case, job, predicted))
     restored = restore(case, job.source.name, quiet=outputs.json)
-    report |= save(case, job, restored, settings, outputs.depth) | cost(restored)
+    report |= save(case, job, restored, settings, outputs.depth, outputs.window) | cost(restored)
     report |= {"psnr": _scores(restored, case, truth), "notice": NOTICE}
     report["total_seconds"] = round(time.perf_counter() - began, 3)
     _show(report, outputs, lambda: _summary(case, job, restored, report))
+
+
+def _require_target(case: Case, job: Job, window: tuple[float, float] | None) -> None:
+    """Raises `ImageFileError` where the result will not go into its file."""
+    channels, *_ = case.operator.image_shape
+    is_ct = case.picture.ct is not None
+    require_writable(
+        job.target,
+        is_image=channels in (1, 3),
+        has_alpha=case.picture.alpha is not None,
+        is_ct=is_ct,
+        channels=channels,
+    )
+    require_window(job.target, window, is_ct=is_ct)
 
 
 def _require_apart(job: Job, samples: int, needed: Sequence[Path]) -> None:
@@ -128,8 +149,17 @@ def _summary(case: Case, job: Job, restored: Restored, report: dict[str, Any]) -
     if scores := report["psnr"]:
         before = f" (the measurement: {scores['measurement']:.2f} dB)" if "measurement" in scores else ""
         text += f", PSNR {scores['result']:.2f} dB{before}"
+    if (ct := case.picture.ct) is not None:
+        text += f"\n{_hounsfield(report, ct.window)}"
     if not restored.complete:
         text += "\nstopped by the time limit: this is the estimate reached by then"
     if "std" in report:
         text += f"\n{report['std']}: how far {len(restored.samples)} samples differ, white is {report['std_white']:.3g}"
     return text
+
+
+def _hounsfield(report: dict[str, Any], window: tuple[float, float]) -> str:
+    low, high = window
+    if report["unit"] == "HU":
+        return f"values in Hounsfield units; computed in [0, 1], where 0 is {low:g} HU and 1 is {high:g} HU"
+    return f"black is {report['black_hu']:g} HU and white {report['white_hu']:g} HU"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from pellucid.account import uncounted
 from pellucid.cli.settings import Setup
+from pellucid.errors import ProblemError
+from pellucid.images.ct import CT
 from pellucid.images.picture import Picture
 from pellucid.method import Method
 from pellucid.methods import Preset
@@ -48,9 +50,10 @@ class Case:
             PellucidError: of the kind that says what does not.
         """
         request = setup.request
+        picture = _in_units_of(setup.window, picture)
         if request.max_side and picture.is_image:
             picture = picture.at_most(request.max_side)
-        shape = setup.shape or setup.spec.image_shape_for(tuple(picture.pixels.shape))
+        shape = setup.shape or picture.image_shape or setup.spec.image_shape_for(tuple(picture.pixels.shape))
         operator = setup.spec.build(shape)
         preset, nfe = setup.choose(operator)
         method = preset.build(nfe, operator, **setup.options)
@@ -73,7 +76,7 @@ class Case:
     def problem(self, copies: int) -> Problem:
         """The measurement, once for every sample drawn together."""
         y = self.picture.pixels[None].expand(copies, *self.picture.pixels.shape).to(self.setup.device)
-        return Problem(y, self.operator, self.setup.request.noise)
+        return Problem(y, self.operator, self.setup.request.noise, self.setup.request.gain)
 
     def call_seconds(self) -> float:
         """How long one network call on this picture takes: measured, on one tile of a large one."""
@@ -101,6 +104,25 @@ class Case:
         problem, began = self.problem(1), time.perf_counter()
         operator.pinv(problem.y)
         return time.perf_counter() - began
+
+
+def _in_units_of(window: tuple[float, float] | None, picture: Picture) -> Picture:
+    """The picture as CT if the prior is: what does not say its units is taken to be in the prior's window.
+
+    Raises:
+        ProblemError: it was measured in another window.
+    """
+    if window is None:
+        return picture
+    if picture.ct is None:
+        return replace(picture, ct=CT(window))
+    if picture.ct.window != window:
+        low, high = picture.ct.window
+        raise ProblemError(
+            f"the measurement is of a picture whose 0 and 1 are {low:g} and {high:g} HU, and the prior's are "
+            f"{window[0]:g} and {window[1]:g}; take a prior of that window, or measure again in the prior's"
+        )
+    return picture
 
 
 def _seconds(prior: Prior, x: Tensor) -> float:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pellucid.errors import ImageFileError
+from pellucid.errors import ConfigError, ImageFileError
 from pellucid.images.atomic import require_folder
+from pellucid.images.dicom import is_dicom
 from pellucid.images.read import SUFFIXES
 from pellucid.images.write import choose_depth
 
@@ -33,7 +34,9 @@ class Job:
         return [self.target, *several]
 
 
-def jobs(inputs: Sequence[Path], out: Path | None, tag: str, depth: str = "auto") -> list[Job]:
+def jobs(
+    inputs: Sequence[Path], out: Path | None, tag: str, depth: str = "auto", *, measure: bool = False
+) -> list[Job]:
     """Pairs every picture with its result.
 
     Args:
@@ -41,6 +44,7 @@ def jobs(inputs: Sequence[Path], out: Path | None, tag: str, depth: str = "auto"
         out: a file for one picture, an existing folder for several; None: beside the one picture.
         tag: what is added to the name of a result that has none: `photo-restored.png`.
         depth: of the values written, to be refused here where the format does not have it.
+        measure: whether the results are measurements, which of CT go to .npz files if no name says otherwise.
 
     Raises:
         ImageFileError: nothing to do, an input or the output folder is missing or cannot be written to, an input would
@@ -48,7 +52,7 @@ def jobs(inputs: Sequence[Path], out: Path | None, tag: str, depth: str = "auto"
     """
     sources = [path for item in inputs for path in _expanded(item)]
     several = len(inputs) > 1 or any(item.is_dir() for item in inputs)
-    targets = _into_folder(sources, out) if several else [_single(sources[0], out, tag)]
+    targets = _into_folder(sources, out, measure) if several else [_single(sources[0], out, tag, measure)]
     for folder in dict.fromkeys(target.parent for target in targets):
         require_folder(folder)
     pairs = [Job(source, target) for source, target in zip(sources, targets, strict=True)]
@@ -64,28 +68,45 @@ def _expanded(item: Path) -> list[Path]:
     if not item.is_dir():
         return [item]
     # Hidden files are left out: among them are those that are being written.
-    found = (p for p in item.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file() and not p.name.startswith("."))
+    visible = (p for p in item.iterdir() if p.is_file() and not p.name.startswith("."))
+    found = (p for p in visible if p.suffix.lower() in SUFFIXES or is_dicom(p))
     if pictures := sorted(found):
         return pictures
     raise ImageFileError(f"the folder {item} holds no pictures ({' '.join(sorted(SUFFIXES))})")
 
 
-def _single(source: Path, out: Path | None, tag: str) -> Path:
+def require_identity(pairs: Sequence[Job], keep: bool) -> None:
+    """Raises `ConfigError` where --keep-identity asks for what a file has not, or cannot hold."""
+    for job in pairs if keep else ():
+        for path, verb in ((job.source, "has"), (job.target, "holds")):
+            if not is_dicom(path):
+                raise ConfigError(
+                    f"--keep-identity: {path.name} {verb} no patient and no study; it is for DICOM in (.dcm) and DICOM "
+                    "out (-o result.dcm)"
+                )
+
+
+def _single(source: Path, out: Path | None, tag: str, measure: bool) -> Path:
     if out is None:
-        return source.with_name(f"{source.stem}-{tag}{_suffix(source)}")
-    return out / f"{source.stem}{_suffix(source)}" if out.is_dir() else out
+        return source.with_name(f"{source.stem}-{tag}{_suffix(source, measure)}")
+    return out / f"{source.stem}{_suffix(source, measure)}" if out.is_dir() else out
 
 
-def _into_folder(sources: Sequence[Path], out: Path | None) -> list[Path]:
+def _into_folder(sources: Sequence[Path], out: Path | None, measure: bool) -> list[Path]:
     if out is None:
         raise ImageFileError("several pictures need -o with a folder for the results")
     require_folder(out)
-    return [out / f"{source.stem}{_suffix(source)}" for source in sources]
+    return [out / f"{source.stem}{_suffix(source, measure)}" for source in sources]
 
 
-def _suffix(source: Path) -> str:
-    """Formats of floating-point numbers stay what they are; everything else becomes a PNG, which loses nothing."""
-    return source.suffix if source.suffix.lower() in (".tif", ".tiff", ".npy") else ".png"
+def _suffix(source: Path, measure: bool) -> str:
+    """Formats of floating-point numbers, and DICOM, stay what they are; all else becomes a PNG, which loses nothing.
+
+    A measurement of a DICOM slice has noise and values in between, or is no picture: it goes to an .npz.
+    """
+    if is_dicom(source):
+        return ".npz" if measure else ".dcm"
+    return source.suffix if source.suffix.lower() in (".tif", ".tiff", ".npy", ".npz") else ".png"
 
 
 def _refuse_clashes(pairs: Sequence[Job]) -> None:

@@ -8,7 +8,12 @@ from typing import Annotated
 import typer
 
 Inputs = Annotated[
-    list[Path], typer.Argument(metavar="PICTURE...", help="Pictures, or folders of pictures.", show_default=False)
+    list[Path],
+    typer.Argument(
+        metavar="PICTURE...",
+        help="Pictures, CT slices (.dcm, .npz), measurements (.npy, .npz), or folders of them.",
+        show_default=False,
+    ),
 ]
 Output = Annotated[
     Path | None,
@@ -18,6 +23,18 @@ OperatorText = Annotated[
     str, typer.Option("--operator", "-A", help="What happened to the picture; see `pellucid list operators`.")
 ]
 Noise = Annotated[float, typer.Option("--noise", "-n", help="Standard deviation of the noise; white is 1.")]
+Gain = Annotated[float | None, typer.Option(help="Poisson noise of variance gain * A(x), beside --noise: 1 / photons.")]
+Photons = Annotated[float | None, typer.Option(help="The same, said as the photons that a value of 1 counts.")]
+Window = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|C,W",
+        help="Hounsfield units shown in a PNG of CT: lung, soft-tissue, bone, brain, abdomen, or centre,width.",
+    ),
+]
+KeepIdentity = Annotated[
+    bool, typer.Option("--keep-identity", help="Copy patient and study attributes from DICOM to DICOM.")
+]
 Seed = Annotated[int, typer.Option(help="Of all random numbers; every picture of a folder gets the same.")]
 Depth = Annotated[str, typer.Option(help="Of the written values: auto, 8, 16 or float (TIFF only).")]
 MaxSide = Annotated[

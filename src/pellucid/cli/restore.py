@@ -11,16 +11,20 @@ from pellucid.cli.console import NOTICE
 from pellucid.cli.options import (
     Depth,
     Device,
+    Gain,
     Inputs,
     Json,
+    KeepIdentity,
     MaxSide,
     Nfe,
     Noise,
     OperatorText,
     Output,
+    Photons,
     PriorName,
     Seed,
     Settings,
+    Window,
 )
 
 
@@ -29,6 +33,8 @@ def restore(
     output: Output = None,
     operator: OperatorText = "identity",
     noise: Noise = 0.0,
+    gain: Gain = None,
+    photons: Photons = None,
     method: Annotated[
         str,
         typer.Option("--method", "-m", help="See `pellucid list methods`; auto goes by what is known of A."),
@@ -51,6 +57,8 @@ def restore(
         Path | None, typer.Option(help="The true picture, or a folder of them by name: report the PSNR.")
     ] = None,
     depth: Depth = "auto",
+    window: Window = None,
+    keep_identity: KeepIdentity = False,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
@@ -58,8 +66,9 @@ def restore(
 ) -> None:
     """Restore pictures: each is a measurement y = A(x) + noise, the result is an x."""
     from pellucid.cli.batch import Outputs, restore_all
-    from pellucid.cli.inputs import jobs
-    from pellucid.cli.settings import Request, configured, understand
+    from pellucid.cli.inputs import jobs, require_identity
+    from pellucid.cli.settings import Request, configured, poisson_gain, understand
+    from pellucid.images.hu import display_window
 
     if method_config is not None:
         method, nfe, settings = configured(method_config, method, nfe, settings or [])
@@ -77,9 +86,12 @@ def restore(
         shape=shape,
         device=device,
         precision=precision,
+        gain=poisson_gain(gain, photons),
     )
+    shown = None if window is None else display_window(window)
     pairs = jobs(pictures, output, "restored", depth)
-    restore_all(understand(request), pairs, Outputs(depth, compare, dry_run, json))
+    require_identity(pairs, keep_identity)
+    restore_all(understand(request), pairs, Outputs(depth, compare, dry_run, json, shown, keep_identity))
 
 
 restore.__doc__ = f"{restore.__doc__}\n\n{NOTICE}"

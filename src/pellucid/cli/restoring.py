@@ -91,7 +91,7 @@ def read_truth(path: Path, case: Case) -> Picture:
     Raises:
         ImageFileError: it cannot be read, or has another shape than the result.
     """
-    truth = read(path)
+    truth = read(path) if case.picture.ct is None else read(path, window=case.picture.ct.window)
     if case.setup.request.max_side and truth.is_image:
         truth = truth.at_most(max(case.operator.image_shape[-2:]))
     if tuple(truth.pixels.shape) != case.operator.image_shape:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from pellucid.cli.case import Case
@@ -12,6 +13,8 @@ from pellucid.cli.console import NOTICE
 from pellucid.cli.inputs import Job
 from pellucid.cli.restoring import Restored
 from pellucid.images import Picture, choose_depth, write
+from pellucid.images.arrays import HU, UNIT
+from pellucid.images.ct import CT
 
 
 def resolved(case: Case) -> dict[str, Any]:
@@ -35,10 +38,36 @@ def resolved(case: Case) -> dict[str, Any]:
     }
 
 
+def units(
+    target: Path, ct: CT | None, window: tuple[float, float] | None, *, is_picture: bool = True
+) -> dict[str, Any]:
+    """What the values of a result are, for the report.
+
+    `unit` is "HU" or "[0, 1]"; of CT in a format of [0, 1], `black_hu` and `white_hu` are the Hounsfield units of 0 and
+    1 (white is the largest number of an integer format).
+    """
+    if ct is None:
+        return {"unit": UNIT}
+    if target.suffix.lower() in (".npz", ".dcm") and is_picture:
+        return {"unit": HU}
+    low, high = window or ct.window
+    return {"unit": UNIT, "black_hu": low, "white_hu": high}
+
+
+def description(settings: dict[str, Any], what: str) -> str:
+    """A sentence that says how a picture was made; priors and methods from folders by the folder's name alone."""
+    method, prior = (Path(str(settings[key])).name for key in ("method", "prior"))
+    operator = settings["operator"]
+    return (
+        f"Reconstructed by pellucid {settings['version']}: method {method}, prior {prior}, operator {operator}, {what}"
+    )
+
+
 def texts(settings: dict[str, Any], seed: int, what: str) -> dict[str, str]:
     """The comments that go into the file."""
     return {
         "Software": f"pellucid {settings['version']}",
+        "Description": description(settings, what),
         "pellucid:seed": str(seed),
         "pellucid:method": settings["method"],
         "pellucid:what": what,
@@ -47,13 +76,27 @@ def texts(settings: dict[str, Any], seed: int, what: str) -> dict[str, str]:
     }
 
 
-def save(case: Case, job: Job, restored: Restored, settings: dict[str, Any], depth: str) -> dict[str, Any]:
-    """Writes the result; of several samples their mean, each of them, and their standard deviation."""
+def save(
+    case: Case,
+    job: Job,
+    restored: Restored,
+    settings: dict[str, Any],
+    depth: str,
+    window: tuple[float, float] | None = None,
+) -> dict[str, Any]:
+    """Writes the result; of several samples their mean, each of them, and their standard deviation.
+
+    Args:
+        case, job, restored: what was done.
+        settings: as `resolved` gives them.
+        depth: of the values.
+        window: Hounsfield units of black and white, for CT in formats to look at.
+    """
     seed, count = case.setup.request.seed, len(restored.samples)
     chosen = choose_depth(job.target, case.picture.depth, depth)
 
     def put(path: Any, picture: Picture, what: str, seed: int = seed) -> str:
-        write(path, picture, chosen, texts(settings, seed, what))
+        write(path, picture, chosen, texts(settings, seed, what), None if picture.quantity == "spread" else window)
         return str(path)
 
     if count == 1:
@@ -64,8 +107,10 @@ def save(case: Case, job: Job, restored: Restored, settings: dict[str, Any], dep
         for i, sample in enumerate(restored.samples)
     ]
     # As a picture, the spread is too small to be seen: white is its largest value, which the file and the report say.
-    white = 1.0 if chosen == "float" else max(float(restored.std.max()), 1e-6)
-    spread = Picture(restored.std / white, depth=case.picture.depth)
+    absolute = chosen == "float" or job.target.suffix.lower() == ".dcm"
+    white = 1.0 if absolute else max(float(restored.std.max()), 1e-6)
+    like = case.picture.with_pixels(restored.std / white)
+    spread = Picture(like.pixels, depth=like.depth, ct=like.ct, quantity="spread")
     std = put(job.beside("std"), spread, f"standard deviation of {count} samples, white is {white:.6g}")
     return {"output": mean, "samples": samples, "std": std, "std_white": white}
 

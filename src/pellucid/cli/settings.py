@@ -39,11 +39,16 @@ class Request:
     shape: str | None = None
     device: str = "auto"
     precision: str = "auto"
+    gain: float = 0.0
 
 
 @dataclass(frozen=True)
 class Setup:
-    """A request, understood: everything that does not depend on the picture."""
+    """A request, understood: everything that does not depend on the picture.
+
+    Attributes:
+        window: Hounsfield units of 0 and 1, where the prior is one of CT.
+    """
 
     request: Request
     spec: Spec
@@ -52,6 +57,7 @@ class Setup:
     shape: tuple[int, int, int] | None
     device: str
     prior: Prior
+    window: tuple[float, float] | None = None
 
     def choose(self, operator: Operator) -> tuple[Preset, int | None]:
         """The method, and its network calls where they are not its default.
@@ -99,7 +105,7 @@ def understand(request: Request) -> Setup:
 
     _check_numbers(request)
     spec = parse(request.operator)
-    if request.noise == 0 and str(spec) == "identity" and request.method == "auto":
+    if request.noise == request.gain == 0 and str(spec) == "identity" and request.method == "auto":
         raise ConfigError(
             "say what happened to the picture: --operator gaussian-blur:std=2 or another of `pellucid list operators`, "
             "--noise 0.05 for noise alone"
@@ -116,7 +122,38 @@ def understand(request: Request) -> Setup:
             f"--prior {request.prior} is a denoiser for plug-and-play methods, and {preset.name} begins with more "
             f"noise than it was made for; take -m {PLUG_AND_PLAY}, or a diffusion prior such as --prior photo"
         )
-    return Setup(request, spec, preset, options, shape, device, prior)
+    return Setup(request, spec, preset, options, shape, device, prior, _window(request.prior))
+
+
+def _window(name: str) -> tuple[float, float] | None:
+    """Hounsfield units of 0 and 1, by the card of a prior of CT."""
+    from pellucid.images.hu import require_window
+    from pellucid.zoo import find
+    from pellucid.zoo.card import Card
+
+    folder = find(name)
+    window = Card.read(folder).data.get("window") if (folder / "card.json").is_file() else None
+    return None if window is None else require_window(window)
+
+
+def poisson_gain(gain: float | None, photons: float | None) -> float:
+    """The gain of Poisson noise: as given, or 1 / photons; 0 for neither.
+
+    Raises:
+        ConfigError: both are given.
+        ProblemError: one is negative, not finite, or there are no photons.
+    """
+    if gain is not None and photons is not None:
+        raise ConfigError("--gain is 1 / --photons: give one of them")
+    if photons is not None:
+        if not (math.isfinite(photons) and 1e-6 <= photons <= 1e15):
+            raise ProblemError(
+                f"--photons must be a number from 1e-6 to 1e15, counted where the value is 1, not {photons}"
+            )
+        return 1 / photons
+    if gain is not None and not (gain == 0 or (math.isfinite(gain) and 1e-15 <= gain <= 1e6)):
+        raise ProblemError(f"--gain must be 0 or from 1e-15 to 1e6 (1 / photons where the value is 1), not {gain}")
+    return gain or 0.0
 
 
 def is_denoiser(prior: Prior) -> bool:

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from pellucid.images.ct import CT
 from pellucid.typing import Shape
 
 Depth = Literal["8", "16", "float"]
+Quantity = Literal["picture", "measurement", "spread"]
 
 
 @dataclass(frozen=True)
@@ -34,34 +36,47 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture, or a measurement of any shape from a `.npy` file.
+    """A picture, or a measurement of any shape from a `.npy` or `.npz` file.
 
     Attributes:
         pixels: (1, h, w) for grey and (3, h, w) for colour, float32; 0 is black, 1 is white.
         alpha: (1, h, w) opacity, kept aside while the pixels are worked on; None for an opaque picture.
         depth: what the file held a value in: "8" or "16" bits, or "float".
         metadata: of the file.
+        ct: what 0 and 1 are in Hounsfield units and where the slice lies, of a picture that is CT.
+        quantity: what the pixels are: a "picture", a "measurement" that is none (a sinogram), or the "spread", a
+            standard deviation, of pictures.
+        image_shape: of the picture that a measurement is of, where the file says it.
     """
 
     pixels: Tensor
     alpha: Tensor | None = None
     depth: Depth = "8"
     metadata: Metadata = Metadata()
+    ct: CT | None = None
+    quantity: Quantity = "picture"
+    image_shape: Shape | None = None
 
     @property
     def is_image(self) -> bool:
         """Whether the pixels are a grey or colour picture, and not some other measurement."""
-        return self.pixels.ndim == 3 and self.pixels.shape[0] in (1, 3)
+        return self.quantity != "measurement" and self.pixels.ndim == 3 and self.pixels.shape[0] in (1, 3)
 
     def with_pixels(self, pixels: Tensor) -> Picture:
-        """Other pixels under the same alpha (resized where they differ in size) and metadata."""
+        """A picture of other pixels under the same alpha (resized where they differ in size), metadata and geometry."""
         alpha = self.alpha
         if alpha is not None and alpha.shape[1:] != pixels.shape[1:]:
             alpha = resize(alpha, pixels.shape[1:])
         # A grey profile does not describe colour pixels, nor a colour profile grey ones.
         same_kind = pixels.shape[0] == self.pixels.shape[0]
         metadata = self.metadata if same_kind else replace(self.metadata, icc=None)
-        return Picture(pixels, alpha, self.depth, metadata)
+        ct = None if self.ct is None else self.ct.resampled(*pixels.shape[-2:])
+        return Picture(pixels, alpha, self.depth, metadata, ct)
+
+    def measured(self, y: Tensor) -> Picture:
+        """A measurement of this picture that is none itself; the geometry stays this picture's."""
+        shape = tuple(self.pixels.shape)
+        return Picture(y, None, "float", ct=self.ct, quantity="measurement", image_shape=shape)
 
     def at_most(self, max_side: int) -> Picture:
         """Reduced, by antialiased bicubic interpolation, so that no side is longer than `max_side`."""

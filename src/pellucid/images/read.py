@@ -14,8 +14,12 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-from pellucid.errors import ImageFileError
+from pellucid.errors import ConfigError, ImageFileError
+from pellucid.images.arrays import read_npz
+from pellucid.images.ct import CT
 from pellucid.images.decoded import Decoded, require_size
+from pellucid.images.dicom import DICOM, is_dicom, read_dicom
+from pellucid.images.hu import CT_WINDOW
 from pellucid.images.metadata import metadata_of
 from pellucid.images.modes import plain_array
 from pellucid.images.orientation import ORIENTATION_TAG, upright
@@ -27,18 +31,30 @@ from pellucid.images.tiff import TIFF_SIGNATURES, read_tiff
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "JPEG2000", "AVIF")
 SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".npy"]
-)
+).union([".npz"], DICOM)
+WINDOW_KEY = "pellucid:window"  # the comment of a PNG that says which Hounsfield units are black and white
 MAX_PIXELS = 150_000_000
 
 
-def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
+def read(
+    path: Path,
+    max_pixels: int = MAX_PIXELS,
+    *,
+    window: tuple[float, float] = CT_WINDOW,
+    keep_identity: bool = False,
+) -> Picture:
     """Reads a picture upright, alpha aside, grey as one channel, in [0, 1] (floating-point files: as they are).
 
     Args:
-        path: a file of one of `SUFFIXES`; `.npy` holds a measurement of any shape, or a picture as (c, h, w).
+        path: a file of one of `SUFFIXES`, or a DICOM file without a suffix; `.npy` holds a measurement of any shape, or
+            a picture as (c, h, w), in the units of pictures in [0, 1]; the keys of `.npz` are in
+            `pellucid.images.arrays`.
         max_pixels: larger pictures are refused before they are unpacked.
+        window: Hounsfield units of 0 and 1, for files that hold such; nothing is clipped.
+        keep_identity: of a DICOM file also read whose it is.
 
     Raises:
+        ConfigError: a DICOM file, and pydicom is not installed.
         ImageFileError: the file is missing, empty, truncated, too large, no picture, or holds NaN.
     """
     if not path.exists():
@@ -48,7 +64,14 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Picture:
     if path.stat().st_size == 0:
         raise ImageFileError(f"{path} is empty (0 bytes)")
     with _one_line(path):
-        picture = _read_npy(path) if path.suffix.lower() == ".npy" else _read_image(path, max_pixels)
+        if path.suffix.lower() == ".npy":
+            picture = _read_npy(path)
+        elif path.suffix.lower() == ".npz":
+            picture = read_npz(path, max_pixels, window)
+        elif is_dicom(path):
+            picture = read_dicom(path, max_pixels, window, keep_identity)
+        else:
+            picture = _in_window(_read_image(path, max_pixels), window)
     if not torch.isfinite(picture.pixels).all():
         raise ImageFileError(f"{path} holds NaN or infinite values; mend or mask them first")
     return picture
@@ -62,6 +85,23 @@ def _read_image(path: Path, max_pixels: int) -> Picture:
     kind = file.array.dtype
     depth: Depth = "float" if kind.kind == "f" else "8" if kind == np.uint8 else "16"
     return Picture(pixels, alpha, depth, file.metadata)
+
+
+def _in_window(picture: Picture, window: tuple[float, float]) -> Picture:
+    """A PNG that says which Hounsfield units are black and white, in units of the window."""
+    texts = dict(picture.metadata.texts)
+    try:
+        low, high = (float(part) for part in texts.pop(WINDOW_KEY, "").split(","))
+        shown = CT((low, high))
+    except (ValueError, ConfigError):
+        return picture
+    ct = CT(window)
+    return replace(
+        picture,
+        pixels=ct.unit(shown.hounsfield(picture.pixels)) if shown.window != ct.window else picture.pixels,
+        metadata=replace(picture.metadata, texts=texts),
+        ct=ct,
+    )
 
 
 def _read_pillow(path: Path, max_pixels: int) -> Decoded:
@@ -94,6 +134,11 @@ def _read_npy(path: Path) -> Picture:
     array = np.load(path, allow_pickle=False)
     if array.dtype.kind not in "fiub":
         raise ImageFileError(f"{path} holds values of type {array.dtype}; real numbers are needed")
+    if array.dtype.kind == "i" and array.size and array.min() < 0:
+        raise ImageFileError(
+            f"{path} holds integers from {array.min()}, and a .npy has no place for their unit; for Hounsfield units "
+            "save it as numpy.savez('slice.npz', hu=array)"
+        )
     return Picture(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), None, "float")
 
 

@@ -11,24 +11,12 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import ConfigError
+from pellucid.images.dicom import hounsfield, is_dicom, read_attributes
 from pellucid.images.read import MAX_PIXELS
 from pellucid.train.data.entry import Entry, Found, Refused, reason
 from pellucid.train.data.volume import Slicing, cut
 
-DICOM = {".dcm", ".dicom", ".ima"}
-DEFLATED = "1.2.840.10008.1.2.1.99"  # the whole file is inflated before its header can be read, to any size
-COMPRESSED = "1.2.840.10008.1.2.4"  # the transfer syntaxes of JPEG and its kin
-
-
-def is_dicom(path: Path) -> bool:
-    """By suffix; a file without one by the mark behind its preamble."""
-    if path.suffix:
-        return path.suffix.lower() in DICOM
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
+__all__ = ["hounsfield", "is_dicom", "series"]
 
 
 def series(paths: Sequence[Path], slicing: Slicing) -> Found:
@@ -40,7 +28,7 @@ def series(paths: Sequence[Path], slicing: Slicing) -> Found:
     found, groups = Found(), defaultdict(list)
     for path in paths:
         try:
-            head = _read(path, pixels=False)
+            head = read_attributes(path, pixels=False)
             rows, columns = int(head.Rows), int(head.Columns)
             frames = int(head.get("NumberOfFrames") or 1)
             if not 0 < rows * columns * frames <= MAX_PIXELS:
@@ -73,46 +61,6 @@ def _add(found: Found, members: list[tuple[Path, Any]], slicing: Slicing) -> Non
             found.refused.append((str(path), reason(error)))
     if slices:
         found.entries += cut(str(members[0][0].parent), np.stack(slices), slicing, _spacing(heads))
-
-
-def hounsfield(path: Path) -> np.ndarray:
-    """RescaleSlope v + RescaleIntercept, int16, (h, w) or (frames, h, w); MONOCHROME1 is inverted first.
-
-    Colour of 8 bits comes as it is stored, (h, w, 3) uint8.
-
-    Raises:
-        Refused: the pixels, or the transfer syntax, are of a kind that is not read.
-    """
-    head = _read(path, pixels=True)
-    kind = str(head.get("PhotometricInterpretation", "MONOCHROME2"))
-    try:
-        stored = np.asarray(head.pixel_array)
-    except Exception as error:
-        syntax = head.file_meta.TransferSyntaxUID
-        if syntax.startswith(COMPRESSED):
-            raise Refused(f"pydicom cannot decode its {syntax.name} here; pip install pylibjpeg[all]") from error
-        raise
-    if kind == "RGB" and stored.dtype == np.uint8 and stored.ndim == 3:
-        return stored
-    if not kind.startswith("MONOCHROME"):
-        raise Refused(f"{kind} pixels of {stored.dtype}; MONOCHROME1, MONOCHROME2 and RGB of 8 bits are read")
-    values = stored.astype(np.float32)
-    if kind == "MONOCHROME1":  # small values are bright: count from the other end of what the stored bits can say
-        bits = int(head.get("BitsStored", 16))
-        values = (-1.0 if head.get("PixelRepresentation", 0) else 2.0**bits - 1) - values
-    values = values * float(head.get("RescaleSlope", 1)) + float(head.get("RescaleIntercept", 0))
-    return values.round().clip(-(2**15), 2**15 - 1).astype(np.int16)
-
-
-def _read(path: Path, pixels: bool) -> Any:
-    try:
-        import pydicom
-    except ImportError as error:
-        raise ConfigError("DICOM files need the extra: pip install 'pellucid[train]'") from error
-    meta = pydicom.filereader.read_file_meta_info(path)
-    if str(meta.get("TransferSyntaxUID", "")).strip(" \0") == DEFLATED:
-        raise Refused("its transfer syntax is Deflated, which is not read; store it plainly: dcmconv +te IN OUT")
-    return pydicom.dcmread(path, stop_before_pixels=not pixels)
 
 
 def _position(head: Any) -> float | None:
