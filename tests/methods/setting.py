@@ -11,11 +11,14 @@ from pellucid.loop import reconstruct
 from pellucid.method import Method
 from pellucid.noise import SeededNoise
 from pellucid.operators.base import LinearOperator, Spectral
+from pellucid.operators.tomography import ParallelBeam
 from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.problem import Problem
 from tests.reference.symbols import Eps, Svd, per_image
-from tests.toys import ABAR, SPECTRAL, at_timestep, pictures, toy_prior
+from tests.toys import ABAR, SHAPE, SPECTRAL, at_timestep, pictures, toy_prior
 
+LIMITED = ParallelBeam(SHAPE, 9, span=100, start=20, detectors=19, spacing=1.2, unit="pixel")
+OPERATORS = SPECTRAL | {"tomography": lambda: ParallelBeam(SHAPE, 20), "limited": lambda: LIMITED}
 SEEDS = (0, 7)
 NOISE = torch.tensor([0.05, 0.1], dtype=torch.float64)
 
@@ -38,7 +41,7 @@ class Setting:
     @classmethod
     def of(cls, name: str, *, learned_variance: bool = False) -> Setting:
         """The problem with the operator `name` of the toys."""
-        operator, x = SPECTRAL[name](), pictures(2)
+        operator, x = OPERATORS[name](), pictures(2)
         clean = operator(x)
         y = clean + per_image(NOISE, clean) * SeededNoise([3, 4]).normal(clean, 0, "measured")
         y_net = 2 * y - operator(torch.ones_like(x))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,9 +13,10 @@ from torch import Tensor
 from pellucid import methods
 from pellucid.method import Method
 from pellucid.operators.mask import Mask
+from pellucid.operators.tomography import ParallelBeam
 from pellucid.start.initial import PseudoInverse
 from tests.methods.setting import Setting
-from tests.reference import admm, ccdf, ddnm, ddrm, diffpir, dmps, dps, mcg, pigdm, repaint, ssd, unconditional
+from tests.reference import admm, ccdf, ddnm, ddrm, diffpir, dmps, dps, fbp, mcg, pigdm, repaint, ssd, unconditional
 from tests.reference.symbols import f0
 from tests.toys import ABAR
 
@@ -71,6 +73,24 @@ def _tv(q: Setting) -> Tensor:
     A, At = q.operator, q.operator.adjoint
     alone = [admm.admm_tv(A, At, y[None], A.pinv(y[None]), 0.05, 0.5, 15, 20, 1e-3) for y in q.y]
     return torch.cat(alone)
+
+
+def _fbp(q: Setting, window: str) -> Tensor:
+    a = q.operator
+    assert isinstance(a, ParallelBeam)
+    span, tau = math.radians(a.geometry.span), a.geometry.spacing
+    unit = 1.0 if a.unit == "pixel" else 1 / a.image_shape[2]
+    return 2 * fbp.fbp(_above_black(q), a.adjoint, span, tau, unit, window) - 1
+
+
+def _cgls(q: Setting, iterations: int) -> Tensor:
+    alone = [fbp.cgls(q.operator, q.operator.adjoint, y[None], iterations) for y in _above_black(q)]
+    return 2 * torch.cat(alone) - 1
+
+
+def _above_black(q: Setting) -> Tensor:
+    """The measurement in the units of pictures in [0, 1]."""
+    return (q.y + q.operator(torch.ones_like(q.like))) / 2
 
 
 SIGMA_D = float((1 - ABAR[RHO_STEP]) ** 0.5 / ABAR[RHO_STEP] ** 0.5)
@@ -211,6 +231,9 @@ CASES: dict[str, Case] = {
         ("mask", "box"),
     ),
     "pinv": Case("pinv", methods.pinv(), lambda q: q.operator.pinv(q.y)),
+    "fbp": Case("fbp", methods.fbp(), lambda q: _fbp(q, "ramp"), ("tomography", "limited")),
+    "fbp-hann": Case("fbp", methods.fbp("hann"), lambda q: _fbp(q, "hann"), ("tomography",)),
+    "cgls": Case("cgls", methods.cgls(iterations=7), lambda q: _cgls(q, 7), ("tomography", "blur")),
     "pnp-admm": Case("pnp-admm", methods.pnp_admm(nfe=8, sigma_d=SIGMA_D, sigma_first=SIGMA_D), _pnp),
     "admm-tv": Case(
         "admm-tv", methods.admm_tv(iterations=15, lam=0.05, rho=10.0), _tv, ("mask", "blur", "bicubic", "grey")

@@ -18,6 +18,7 @@ from pellucid.noise import Noise, SeededNoise
 from pellucid.operators.base import Operator
 from pellucid.operators.blur import GaussianBlur
 from pellucid.operators.mask import Mask
+from pellucid.operators.tomography import ParallelBeam
 from pellucid.prior.base import Prior, State
 from pellucid.prior.gaussian import GaussianPrior
 from pellucid.problem import Observation, Problem
@@ -45,6 +46,8 @@ SMALL: dict[str, Method] = {
     "pnp-admm": methods.pnp_admm(nfe=6),
     "admm-tv": methods.admm_tv(iterations=10),
     "pinv": methods.pinv(),
+    "fbp": methods.fbp(),
+    "cgls": methods.cgls(iterations=5),
     "unconditional": methods.unconditional(nfe=6, eta=0.5),
 }
 BATCH = 8
@@ -70,6 +73,11 @@ def blurs() -> GaussianBlur:
     return GaussianBlur(SHAPE, torch.linspace(0.4, 1.5, BATCH).tolist())
 
 
+def operator_for(name: str) -> Operator:
+    """One that the method works with."""
+    return ParallelBeam(SHAPE, 5) if name == "fbp" else masks()
+
+
 def alone(whole: Problem, image: int) -> Problem:
     """One picture of the problem."""
     index = torch.tensor([image])
@@ -83,7 +91,7 @@ def test_every_method_is_here() -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_an_image_alone_equals_itself_in_a_batch(name: str) -> None:
-    operator = masks() if name in ("repaint", "mcg") else blurs()
+    operator = operator_for(name) if name in ("repaint", "mcg", "fbp") else blurs()
     whole, prior = problem(operator), toy_prior()
     together = reconstruct(whole, prior, SMALL[name], seeds=SEEDS).image
     assert torch.isfinite(together).all()
@@ -92,7 +100,7 @@ def test_an_image_alone_equals_itself_in_a_batch(name: str) -> None:
         assert float((apart[0] - together[image]).abs().max()) < 1e-10
 
 
-@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("pinv", "pnp-admm", "admm-tv")])
+@pytest.mark.parametrize("name", [name for name in SMALL if name not in ("pinv", "fbp", "cgls", "pnp-admm", "admm-tv")])
 def test_seeds_matter_and_zero_is_one(name: str) -> None:
     whole, prior = problem(masks()), toy_prior()
     first, again, other = (reconstruct(whole, prior, SMALL[name], seeds=seeds).image for seeds in (0, 0, 1))
@@ -102,7 +110,7 @@ def test_seeds_matter_and_zero_is_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_inputs_are_never_mutated(name: str) -> None:
-    whole, prior = problem(masks()), toy_prior()
+    whole, prior = problem(operator_for(name)), toy_prior()
     y, std = whole.y.clone(), torch.as_tensor(whole.noise_std).clone()
     buffers = [buffer.clone() for buffer in whole.operator.buffers()]
     reconstruct(whole, prior, SMALL[name], seeds=SEEDS)
@@ -153,6 +161,8 @@ COUNTS: list[tuple[Method, int, int]] = [
     (methods.pnp_admm(nfe=12), 12, 0),
     (methods.admm_tv(iterations=3), 0, 0),
     (methods.pinv(), 0, 0),
+    (methods.fbp(), 0, 0),
+    (methods.cgls(), 0, 0),
 ]
 
 
@@ -166,7 +176,7 @@ def test_network_calls_are_counted(method: Method, nfe: int, vjp: int) -> None:
 
     prior = toy_prior()
     toy, prior.network = prior.network, network
-    result = reconstruct(problem(masks()), prior, method)
+    result = reconstruct(problem(operator_for(method.name)), prior, method)
     assert calls == [BATCH] * nfe
     assert result.nfe.tolist() == [nfe] * BATCH
     assert result.vjp.tolist() == [vjp] * BATCH

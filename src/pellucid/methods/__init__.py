@@ -17,6 +17,7 @@ from pellucid.methods.ddrm import ddrm
 from pellucid.methods.diffpir import diffpir
 from pellucid.methods.dmps import dmps
 from pellucid.methods.dps import dps
+from pellucid.methods.fbp import cgls, fbp
 from pellucid.methods.mcg import mcg
 from pellucid.methods.pigdm import pigdm
 from pellucid.methods.pinv import pinv
@@ -123,6 +124,8 @@ METHODS: dict[str, Preset] = {
         Preset("pnp-admm", pnp_admm),
         Preset("admm-tv", admm_tv),
         Preset("pinv", pinv, models_noise=False),
+        Preset("fbp", fbp, models_noise=False),
+        Preset("cgls", cgls, models_noise=False),
         Preset("unconditional", unconditional, models_noise=False),
     )
 }
@@ -147,12 +150,14 @@ __all__ = [
     "admm_tv",
     "ccdf",
     "ccdf_dps",
+    "cgls",
     "ddnm",
     "ddnm_plus",
     "ddrm",
     "diffpir",
     "dmps",
     "dps",
+    "fbp",
     "get",
     "mcg",
     "pigdm",

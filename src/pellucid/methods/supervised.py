@@ -8,6 +8,7 @@ from pellucid.grid import Nowhere
 from pellucid.method import Method
 from pellucid.start.admm import TotalVariation
 from pellucid.start.base import Start
+from pellucid.start.fbp import Fbp
 from pellucid.start.initial import PseudoInverse
 from pellucid.start.network import Restored
 from pellucid.transition import DDIM
@@ -27,7 +28,7 @@ def supervised(network: str | Path) -> Method:
 
 
 def initial_estimate(word: str | Start | None, otherwise: Start) -> Start:
-    """The start that a word names: "pinv" (A^+ y), "tv" (total variation), or a supervised network's name or folder.
+    """The start that a word names: "pinv" (A^+ y), "fbp", "tv" (total variation), or a network's name or folder.
 
     Raises:
         UnknownNameError, PriorError: there is no such network, or it cannot be read.
@@ -36,7 +37,7 @@ def initial_estimate(word: str | Start | None, otherwise: Start) -> Start:
         return otherwise
     if isinstance(word, Start):
         return word
-    named: dict[str, Start] = {"pinv": PseudoInverse(), "tv": TotalVariation()}
+    named: dict[str, Start] = {"pinv": PseudoInverse(), "fbp": Fbp(), "tv": TotalVariation()}
     return named[word] if word in named else restored(word)
 
 

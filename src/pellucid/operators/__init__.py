@@ -20,7 +20,7 @@ from pellucid.operators.nonlinear_blur import NonlinearBlur
 from pellucid.operators.resize import Bicubic, BlockAverage
 from pellucid.operators.separable import Separable
 from pellucid.operators.text import OPERATORS, Spec, parse
-from pellucid.operators.tomography import FanBeam, ParallelBeam, Tomography
+from pellucid.operators.tomography import FanBeam, ParallelBeam, Tomograph
 from pellucid.operators.transmission import Transmission
 from pellucid.operators.views import Truncated
 
@@ -57,7 +57,7 @@ __all__ = [
     "Spectral",
     "Stack",
     "Sum",
-    "Tomography",
+    "Tomograph",
     "Transmission",
     "Truncated",
     "UniformBlur",

@@ -1,6 +1,6 @@
 """Computed tomography: line integrals through a picture, and filtered back-projection."""
 
 from pellucid.operators.tomography.filters import FILTERS
-from pellucid.operators.tomography.operator import FanBeam, ParallelBeam, Tomography
+from pellucid.operators.tomography.operator import FanBeam, ParallelBeam, Tomograph
 
-__all__ = ["FILTERS", "FanBeam", "ParallelBeam", "Tomography"]
+__all__ = ["FILTERS", "FanBeam", "ParallelBeam", "Tomograph"]

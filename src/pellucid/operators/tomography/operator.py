@@ -26,7 +26,7 @@ MAX_DETECTORS = 2**15 - 1  # cells are sorted as 16-bit numbers
 Count = int | Literal["auto"]
 
 
-class Tomography(LinearOperator):
+class Tomograph(LinearOperator):
     """y[c, i, j] = the mean over cell j of view i's line integrals of channel c: (c, h, w) -> (c, angles, detectors).
 
     The pixels are squares of constant value and the cells have a width: a reading is the sum of the pixels' values,
@@ -115,13 +115,13 @@ class Tomography(LinearOperator):
         return self.length * self._multiply(y, self.image_shape, back=True)
 
 
-class ParallelBeam(Tomography):
+class ParallelBeam(Tomograph):
     """Parallel-beam tomography, as in `skimage.transform.radon`: line (theta, s) holds X cos theta + Y sin theta = s.
 
     X points right and Y up from the picture's centre, s runs over the detector. At 0 degrees the columns are summed,
     read from left to right; at 90 degrees the rows, from the bottom up. (skimage puts the centre on pixel size // 2,
     half a pixel away from this one for even sizes; its sinograms are transposed and in pixels.) Few angles are sparse
-    views, a span below 180 is a limited angle. `Tomography` says what the units are.
+    views, a span below 180 is a limited angle. `Tomograph` says what the units are.
 
     Args:
         image_shape: (c, h, w), of any proportions.
@@ -162,11 +162,11 @@ class ParallelBeam(Tomography):
         return self._multiply(views, self.image_shape, back=True)
 
 
-class FanBeam(Tomography):
+class FanBeam(Tomograph):
     """Fan-beam tomography: rays from a point that circles the picture, to a straight detector opposite.
 
     At view theta the source is at source (sin theta, -cos theta), X right and Y up from the picture's centre, and the
-    detector lies along (cos theta, sin theta): far away it is `ParallelBeam`. `Tomography` says what the units are.
+    detector lies along (cos theta, sin theta): far away it is `ParallelBeam`. `Tomograph` says what the units are.
 
     Args:
         image_shape: (c, h, w), of any proportions.
