@@ -75,11 +75,12 @@ class Method:
             ShapeError: the prior cannot take pictures of this shape.
         """
         for part in (self.start, self.consistency):
-            if not isinstance(problem.operator, part.needs):
-                raise NeedsCapability(
-                    f"{self.name} needs {_rung(part.needs)}, and {type(problem.operator).__name__} is not one; "
-                    f"dps takes any operator"
-                )
+            for needs in (part.needs, needs_of_pictures(part)):
+                if not isinstance(problem.operator, needs):
+                    raise NeedsCapability(
+                        f"{self.name} needs {_rung(needs)}, and {type(problem.operator).__name__} is not one; "
+                        f"dps takes any operator"
+                    )
             if not prior.codec.linear and issubclass(part.needs, LinearOperator):
                 raise NeedsCapability(
                     f"{self.name} needs {_rung(part.needs)}, and behind an autoencoder none is linear; "
@@ -91,6 +92,11 @@ class Method:
             self.wrap(prior)
         self.grid.top(prior.process)
         prior.check(problem.operator.image_shape)
+
+
+def needs_of_pictures(part: Start | Consistency) -> type[Operator]:
+    """The rung of the operator ladder that a part stands on when it works on pictures; any, where it says nothing."""
+    return getattr(part, "needs_of_pictures", Operator)
 
 
 def _rung(needs: type[Operator]) -> str:

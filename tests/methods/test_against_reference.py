@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -16,7 +17,22 @@ from pellucid.operators.mask import Mask
 from pellucid.operators.tomography import ParallelBeam
 from pellucid.start.initial import PseudoInverse
 from tests.methods.setting import Setting
-from tests.reference import admm, ccdf, ddnm, ddrm, diffpir, dmps, dps, fbp, mcg, pigdm, repaint, ssd, unconditional
+from tests.reference import (
+    admm,
+    ccdf,
+    ddnm,
+    ddrm,
+    diffpir,
+    dmps,
+    dps,
+    fbp,
+    ldps,
+    mcg,
+    pigdm,
+    repaint,
+    ssd,
+    unconditional,
+)
 from tests.reference.symbols import f0
 from tests.toys import ABAR
 
@@ -45,6 +61,10 @@ class Case:
 
 def _noiseward(q: Setting, timesteps: list[int]) -> tuple[Callable[[Tensor, int], Tensor], Tensor, list[int], Tensor]:
     return q.eps, ABAR, timesteps, q.x_T(timesteps[-1])
+
+
+def _guided(q: Setting) -> tuple[Any, ...]:
+    return *_noiseward(q, TRAILING), q.y, q.operator, lambda z: z, q.draw
 
 
 def _travel(timesteps: list[int], length: int, repeat: int) -> list[int]:
@@ -203,6 +223,32 @@ CASES: dict[str, Case] = {
         "ccdf-dps",
         methods.ccdf_dps(nfe=N, fraction=0.3, rule="paper", scale=0.5, initial=PseudoInverse()),
         lambda q: ccdf.ccdf_dps(q.eps, ABAR, NEAR, q.operator.pinv(q.y), q.y, q.operator, q.draw, scale=1.0),
+    ),
+    "ldps": Case(
+        "ldps",
+        methods.ldps(nfe=N, rule="released", scale=0.4),
+        lambda q: ldps.ldps(*_guided(q), eta=0.4, clip=True),
+    ),
+    "gml-dps": Case(
+        "gml-dps",
+        methods.gml_dps(nfe=N, rule="released", scale=0.4, weight=0.2),
+        lambda q: ldps.ldps(*_guided(q), eta=0.4, clip=True),  # D and E undo each other: no second term
+    ),
+    "psld": Case(
+        "psld",
+        methods.psld(nfe=N, rule="released", scale=0.4, weight=0.2, eta=0.0),
+        lambda q: ldps.psld(
+            *_noiseward(q, TRAILING),
+            q.y,
+            q.operator,
+            q.operator.adjoint,
+            lambda z: z,
+            lambda x: x,
+            q.draw,
+            omega=0.4,
+            gamma=0.2,
+            clip=True,
+        ),
     ),
     "ssd": Case(
         "ssd",

@@ -17,11 +17,14 @@ class Consistency:
     """Two places to act: on the estimate before the step is made, and on the step's result.
 
     Attributes:
-        needs: the rung of the operator ladder that the method stands on.
+        needs: the rung of the operator ladder that the method stands on, in the prior's space.
+        needs_of_pictures: the rung of the operator on pictures, for consistencies that decode and work there: behind
+            an autoencoder no operator is linear, on pictures it may be.
         needs_vjp: whether the estimate must be differentiable.
     """
 
     needs: ClassVar[type[Operator]] = Operator
+    needs_of_pictures: ClassVar[type[Operator]] = Operator
     needs_vjp: bool = False
 
     def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:

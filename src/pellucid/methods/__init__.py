@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from pellucid.errors import ConfigError, UnknownNameError
-from pellucid.method import Method
+from pellucid.method import Method, needs_of_pictures
 from pellucid.methods.admm import admm_tv, pnp_admm
 from pellucid.methods.ccdf import ccdf, ccdf_dps
 from pellucid.methods.ddnm import ddnm, ddnm_plus
@@ -18,9 +18,12 @@ from pellucid.methods.diffpir import diffpir
 from pellucid.methods.dmps import dmps
 from pellucid.methods.dps import dps
 from pellucid.methods.fbp import cgls, fbp
+from pellucid.methods.gml_dps import gml_dps
+from pellucid.methods.ldps import ldps
 from pellucid.methods.mcg import mcg
 from pellucid.methods.pigdm import pigdm
 from pellucid.methods.pinv import pinv
+from pellucid.methods.psld import psld
 from pellucid.methods.repaint import repaint
 from pellucid.methods.ssd import ssd, ssd_plus
 from pellucid.methods.supervised import is_estimator, supervised
@@ -66,8 +69,9 @@ class Preset:
     def needs(self) -> type[Operator]:
         """The rung of the operator ladder that the method stands on: the higher of its start's and consistency's."""
         method = self.make()
-        parts = (method.start.needs, method.consistency.needs)
-        return max(parts, key=lambda rung: len(rung.__mro__))
+        parts = (method.start, method.consistency)
+        rungs = [rung for part in parts for rung in (part.needs, needs_of_pictures(part))]
+        return max(rungs, key=lambda rung: len(rung.__mro__))
 
     @property
     def options(self) -> dict[str, Any]:
@@ -121,6 +125,9 @@ METHODS: dict[str, Preset] = {
         Preset("repaint", repaint, models_noise=False),
         Preset("ccdf", ccdf, models_noise=False),
         Preset("ccdf-dps", ccdf_dps),
+        Preset("ldps", ldps),
+        Preset("gml-dps", gml_dps),
+        Preset("psld", psld),
         Preset("pnp-admm", pnp_admm),
         Preset("admm-tv", admm_tv),
         Preset("pinv", pinv, models_noise=False),
@@ -159,10 +166,13 @@ __all__ = [
     "dps",
     "fbp",
     "get",
+    "gml_dps",
+    "ldps",
     "mcg",
     "pigdm",
     "pinv",
     "pnp_admm",
+    "psld",
     "repaint",
     "ssd",
     "ssd_plus",
