@@ -77,12 +77,18 @@ class _Product(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _View:
-    """The entries of one view, pixel by pixel."""
+    """The entries of one view, pixel by pixel.
+
+    Attributes:
+        pixel, cell, weight: of every entry.
+        rank: which of its pixel's entries it is.
+        count: how many entries every pixel has.
+    """
 
     pixel: NDArray[np.int32]
     cell: NDArray[np.int16]
     weight: NDArray[np.floating[Any]]
-    rank: NDArray[np.int8 | np.int32]
+    rank: NDArray[np.int32]
     count: NDArray[np.int32]
 
 
@@ -98,22 +104,20 @@ def _view(geometry: Geometry, theta: float, kind: type[np.floating[Any]]) -> _Vi
     x, y = geometry.pixels
     corners = [geometry.position(theta, x + i, y + j) for i in (-0.5, 0.5) for j in (-0.5, 0.5)]
     first, last = np.floor(np.minimum.reduce(corners)), np.floor(np.maximum.reduce(corners))
-    cells = int((last - first).max()) + 1
-    edge = first[:, None] + np.arange(cells + 1)
-    x, y = x[:, None], y[:, None]
-    area = np.diff(geometry.below(theta, edge, x, y), axis=1)
-    cell = edge[:, :-1]
-    weight = area / geometry.thickness(theta, cell, x, y)
-    seen = (area > DUST) & (cell >= 0) & (cell < geometry.detectors)
-    pixel, nth = np.nonzero(seen)
-    rank = np.cumsum(seen, axis=1, dtype=np.int32) - 1
-    return _View(
-        pixel.astype(np.int32),
-        cell[pixel, nth].astype(np.int16),
-        weight[pixel, nth].astype(kind),
-        rank[pixel, nth],
-        seen.sum(1, dtype=np.int32),
-    )
+    count, parts = np.zeros(len(x), np.int32), []
+    low, cell = geometry.below(theta, first, x, y), first
+    for _ in range(int((last - first).max()) + 1):  # cell by cell: arrays that fit the processor's cache
+        high = geometry.below(theta, cell + 1, x, y)
+        area = high - low
+        pixel = np.flatnonzero((area > DUST) & (cell >= 0) & (cell < geometry.detectors))
+        weight = (area / geometry.thickness(theta, cell, x, y))[pixel]
+        parts.append((pixel.astype(np.int32), cell[pixel].astype(np.int16), weight.astype(kind), count[pixel]))
+        count[pixel] += 1
+        low, cell = high, cell + 1
+    pixels, cells, weights, ranks = (np.concatenate(part) for part in zip(*parts, strict=True))
+    order = np.empty(len(pixels), np.int32)
+    order[_offsets(count)[pixels] + ranks] = np.arange(len(pixels), dtype=np.int32)
+    return _View(pixels[order], cells[order], weights[order], ranks[order], count)
 
 
 Csr = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.floating[Any]]]

@@ -112,7 +112,7 @@ class Tomograph(LinearOperator):
         return self.length * self._multiply(x, self.measurement_shape)
 
     def _adjoint(self, y: Tensor) -> Tensor:
-        return self.length * self._multiply(y, self.image_shape, back=True)
+        return self._multiply(self.length * y, self.image_shape, back=True)  # as differentiating `_forward` does
 
 
 class ParallelBeam(Tomograph):
