@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pellucid.cli.inputs import Job
-from pellucid.cli.saving import units
+from pellucid.cli.saving import units, without_folders
 from pellucid.errors import ConfigError, ProblemError
 from pellucid.images import Depth, Picture, choose_depth, read, write
 from pellucid.images.write import require_window
@@ -117,8 +117,11 @@ class Degradation:
         )
 
     def _texts(self, settings: dict[str, Any]) -> dict[str, str]:
-        made = f"Degraded by pellucid {settings['version']}: operator {self.spec}, noise {self.noise:g}"
-        return {"pellucid:degraded": json.dumps(settings), "Description": f"{made}, gain {self.gain:g}"}
+        made = f"Degraded by pellucid {settings['version']}: operator {without_folders(str(self.spec))}"
+        return {
+            "pellucid:degraded": json.dumps(settings),
+            "Description": f"{made}, noise {self.noise:g}, gain {self.gain:g}",
+        }
 
     def _gives_pictures(self, spec: Spec) -> bool:
         return spec.name not in SINOGRAMS and all(map(self._gives_pictures, spec.parts))

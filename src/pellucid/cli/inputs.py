@@ -69,7 +69,7 @@ def _expanded(item: Path) -> list[Path]:
         return [item]
     # Hidden files are left out: among them are those that are being written.
     visible = (p for p in item.iterdir() if p.is_file() and not p.name.startswith("."))
-    found = (p for p in visible if p.suffix.lower() in SUFFIXES or is_dicom(p))
+    found = (p for p in visible if (p.suffix.lower() in SUFFIXES or is_dicom(p)) and p.name != "DICOMDIR")
     if pictures := sorted(found):
         return pictures
     raise ImageFileError(f"the folder {item} holds no pictures ({' '.join(sorted(SUFFIXES))})")
@@ -88,15 +88,20 @@ def require_identity(pairs: Sequence[Job], keep: bool) -> None:
 
 def _single(source: Path, out: Path | None, tag: str, measure: bool) -> Path:
     if out is None:
-        return source.with_name(f"{source.stem}-{tag}{_suffix(source, measure)}")
-    return out / f"{source.stem}{_suffix(source, measure)}" if out.is_dir() else out
+        return source.with_name(f"{_stem(source)}-{tag}{_suffix(source, measure)}")
+    return out / f"{_stem(source)}{_suffix(source, measure)}" if out.is_dir() else out
 
 
 def _into_folder(sources: Sequence[Path], out: Path | None, measure: bool) -> list[Path]:
     if out is None:
         raise ImageFileError("several pictures need -o with a folder for the results")
     require_folder(out)
-    return [out / f"{source.stem}{_suffix(source, measure)}" for source in sources]
+    return [out / f"{_stem(source)}{_suffix(source, measure)}" for source in sources]
+
+
+def _stem(source: Path) -> str:
+    """The name without its suffix; slices are often named by their identifier, 1.2.840.5, whose end is none."""
+    return source.name if source.suffix[1:].isdigit() else source.stem
 
 
 def _suffix(source: Path, measure: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -55,12 +56,18 @@ def units(
 
 
 def description(settings: dict[str, Any], what: str) -> str:
-    """A sentence that says how a picture was made; priors and methods from folders by the folder's name alone."""
+    """A sentence that says how a picture was made, without the folders that its parts lie in."""
     method, prior = (Path(str(settings[key])).name for key in ("method", "prior"))
-    operator = settings["operator"]
+    operator = without_folders(settings["operator"])
     return (
         f"Reconstructed by pellucid {settings['version']}: method {method}, prior {prior}, operator {operator}, {what}"
     )
+
+
+def without_folders(operator: str) -> str:
+    """An operator's text with the names of files alone: folders are named after people."""
+    quoted = re.sub(r'="(?:[^"]|"")*[/\\]', '="', operator)
+    return re.sub(r'=[^\[\],"]*[/\\]', "=", quoted)
 
 
 def texts(settings: dict[str, Any], seed: int, what: str) -> dict[str, str]:

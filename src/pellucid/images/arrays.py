@@ -59,6 +59,8 @@ def read_npz(path: Path, max_pixels: int, window: tuple[float, float]) -> Pictur
     ct = None
     if key == "hu" or measured_in is not None:
         low, high = window if key == "hu" or measured_in is None else measured_in
+        if not low < high:
+            raise ValueError(f"its window is {low:g} to {high:g}; Hounsfield units of 0 and of 1 are needed, low first")
         ct = CT((float(low), float(high)), _geometry(geometry, key, pixels))
     if key == "hu" and ct is not None:
         pixels = ct.unit(pixels)

@@ -24,8 +24,8 @@ AIR, LOWEST = -1000, -1024  # HU: below what scanners measure lies what they fil
 
 
 def is_dicom(path: Path) -> bool:
-    """By suffix; a file without one by the mark behind its preamble."""
-    if path.suffix:
+    """By suffix; a file without one, or one named by its identifier, by the mark behind its preamble."""
+    if path.suffix and not path.suffix[1:].isdigit():
         return path.suffix.lower() in DICOM
     try:
         with path.open("rb") as file:
