@@ -26,6 +26,7 @@ from tests.reference import (
     dmps,
     dps,
     fbp,
+    latent_ddnm,
     ldps,
     mcg,
     pigdm,
@@ -249,6 +250,19 @@ CASES: dict[str, Case] = {
             gamma=0.2,
             clip=True,
         ),
+    ),
+    "ccdf-l": Case(
+        "ccdf-l",
+        methods.ccdf_l(nfe=N, fraction=0.3, rule="paper", scale=0.5, initial="pinv"),
+        lambda q: ccdf.ccdf_dps(q.eps, ABAR, NEAR, q.operator.pinv(q.y), q.y, q.operator, q.draw, scale=1.0),
+    ),
+    "latent-ddnm": Case(
+        "latent-ddnm",
+        methods.latent_ddnm(nfe=N),
+        lambda q: latent_ddnm.latent_ddnm(
+            *_noiseward(q, TRAILING), q.y, q.svd(), q.sigma, lambda z: z, lambda x: x, q.draw
+        ),
+        ("mask", "blur", "bicubic", "grey"),
     ),
     "ssd": Case(
         "ssd",

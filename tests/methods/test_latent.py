@@ -10,23 +10,27 @@ import torch
 from torch import Tensor
 
 from pellucid import methods
+from pellucid.consistency.backprojection import BackProjection
 from pellucid.consistency.latent import LatentGuidance, Projected
 from pellucid.errors import CompatibilityError, NeedsCapability
 from pellucid.loop import reconstruct
 from pellucid.method import Method
 from pellucid.noise import SeededNoise
 from pellucid.operators import BlockAverage, GaussianBlur, Identity, Mask
-from pellucid.operators.base import LinearOperator
+from pellucid.operators.base import LinearOperator, Spectral
 from pellucid.operators.combined import LinearScaled
 from pellucid.problem import Problem
 from pellucid.verify.oracle import posterior
 from pellucid.verify.report import psnr
 from tests.latent import LATENT, ToyAutoencoder, disguised, latent_oracle, measured, pixel_twin, toy_latent_prior
 from tests.reference import ldps as reference
+from tests.reference.latent_ddnm import latent_ddnm
+from tests.reference.symbols import Svd
 from tests.toys import ABAR, SHAPE, PhaseAmplitude, at_timestep, pictures
 
 N = 10
 TRAILING = [round(1000 * k / N) - 1 for k in range(1, N + 1)]
+NEAR_TIMES = [round(300 * k / N) - 1 for k in range(1, N + 1)]
 SEEDS = (0, 7)
 OPERATORS: dict[str, Callable[[], LinearOperator]] = {
     "mask": lambda: Mask.random(SHAPE, 0.5),
@@ -67,6 +71,14 @@ class Latent:
         z = self.draw(0, "start", torch.zeros(2, *LATENT, dtype=torch.float64))
         return (1 - float(ABAR[TRAILING[-1]])) ** 0.5 * z
 
+    @property
+    def svd(self) -> Svd:
+        A = self.operator
+        assert isinstance(A, Spectral)
+        like = torch.zeros(2, *SHAPE, dtype=torch.float64)
+        s = torch.where(A.kept(like), A.singular_values(like), 0)
+        return Svd(s, A.to_spectrum, A.from_spectrum, A.measured_to_spectrum, A.spectrum_to_measured)
+
     def run(self, method: Method) -> Tensor:
         """The result in the network's range."""
         return 2 * reconstruct(self.problem, toy_latent_prior(), method, seeds=SEEDS).image - 1
@@ -79,6 +91,12 @@ def _chain(q: Latent) -> tuple[Callable[[Tensor, int], Tensor], Tensor, list[int
 def _glued(q: Latent) -> Callable[[Tensor], Tensor]:
     A, At = q.operator, q.operator.adjoint
     return lambda z0: q.E(At(q.y) + q.D(z0) - At(A(q.D(z0))))
+
+
+def _near(q: Latent) -> Tensor:
+    a = float(ABAR[NEAR_TIMES[-1]])
+    z = q.E(q.operator.pinv(q.y))
+    return a**0.5 * z + (1 - a) ** 0.5 * q.draw(0, "start", z)
 
 
 CASES: dict[str, tuple[Method, Callable[[Latent], Tensor]]] = {
@@ -110,6 +128,19 @@ CASES: dict[str, tuple[Method, Callable[[Latent], Tensor]]] = {
     ),
 }
 
+for residual_code in (True, False):
+    CASES[f"latent-ddnm-{residual_code}"] = (
+        methods.latent_ddnm(nfe=N, residual_code=residual_code),
+        lambda q, code=residual_code: latent_ddnm(
+            *_chain(q), q.svd, 2 * q.noise, q.D, q.E, q.draw, louder=2, residual_code=code
+        ),
+    )
+# The transcription starts from E(A^+ y), noised.
+CASES["ccdf-l"] = (
+    methods.ccdf_l(nfe=N, fraction=0.3, rule="released", scale=0.6, initial="pinv"),
+    lambda q: reference.ldps(q.eps, ABAR, NEAR_TIMES, _near(q), q.y, q.operator, q.D, q.draw, eta=0.6),
+)
+
 
 @pytest.mark.parametrize("operator", OPERATORS)
 @pytest.mark.parametrize("name", CASES)
@@ -135,6 +166,22 @@ DISGUISED: dict[str, tuple[Method, Method]] = {
     "ldps": (methods.ldps(nfe=12), methods.dps(nfe=12)),
     "gml-dps": (methods.gml_dps(nfe=12, weight=1.0), methods.dps(nfe=12)),
 }
+# Holes and blocks that the decoder's blocks do not straddle: E A^+ is then the pseudo-inverse of A D.
+BLOCKS = Mask(
+    SHAPE,
+    (torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.5)
+    .repeat_interleave(2, 1)
+    .repeat_interleave(2, 2),
+)
+
+
+def test_projecting_decoded_blocks_is_projecting_latents() -> None:
+    problem, _ = measured(BLOCKS, 0.0)
+    found = reconstruct(problem, latent_oracle(), methods.latent_ddnm(nfe=12), seeds=SEEDS).image
+    pixel = replace(methods.latent_ddnm(nfe=12), consistency=BackProjection())
+    wanted = reconstruct(disguised(problem), pixel_twin(), pixel, seeds=SEEDS).image
+    assert float((found - wanted.repeat_interleave(2, 2).repeat_interleave(2, 3)).abs().max()) < 1e-10
+    assert float(problem.operator(found - problem.y).abs().max()) < 1e-10
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -151,6 +198,8 @@ NEAR: dict[str, Method] = {
     "ldps": methods.ldps(nfe=200),
     "gml-dps": methods.gml_dps(nfe=200),
     "psld": methods.psld(nfe=200),
+    "ccdf-l": methods.ccdf_l(nfe=100),
+    "latent-ddnm": methods.latent_ddnm(),
 }
 
 
@@ -176,7 +225,7 @@ def _psnrs(x: Tensor, truth: Tensor) -> tuple[float, float]:
 def test_an_operator_that_is_not_linear_on_pictures_is_refused() -> None:
     phase = PhaseAmplitude(SHAPE)
     problem = Problem(phase(pictures(1)), phase)
-    for method in (methods.psld(nfe=2),):
+    for method in (methods.psld(nfe=2), methods.ccdf_l(nfe=2), methods.latent_ddnm(nfe=2)):
         with pytest.raises(NeedsCapability, match="linear operator, and PhaseAmplitude"):
             reconstruct(problem, toy_latent_prior(), method)
     assert torch.isfinite(reconstruct(problem, toy_latent_prior(), methods.ldps(nfe=2)).image).all()

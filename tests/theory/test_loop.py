@@ -46,6 +46,8 @@ SMALL: dict[str, Method] = {
     "ldps": methods.ldps(nfe=6),
     "gml-dps": methods.gml_dps(nfe=6),
     "psld": methods.psld(nfe=6),
+    "ccdf-l": methods.ccdf_l(nfe=6),
+    "latent-ddnm": methods.latent_ddnm(nfe=6),
     "pnp-admm": methods.pnp_admm(nfe=6),
     "admm-tv": methods.admm_tv(iterations=10),
     "pinv": methods.pinv(),

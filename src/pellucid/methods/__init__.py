@@ -12,6 +12,7 @@ from pellucid.errors import ConfigError, UnknownNameError
 from pellucid.method import Method, needs_of_pictures
 from pellucid.methods.admm import admm_tv, pnp_admm
 from pellucid.methods.ccdf import ccdf, ccdf_dps
+from pellucid.methods.ccdf_l import ccdf_l
 from pellucid.methods.ddnm import ddnm, ddnm_plus
 from pellucid.methods.ddrm import ddrm
 from pellucid.methods.diffpir import diffpir
@@ -19,6 +20,7 @@ from pellucid.methods.dmps import dmps
 from pellucid.methods.dps import dps
 from pellucid.methods.fbp import cgls, fbp
 from pellucid.methods.gml_dps import gml_dps
+from pellucid.methods.latent_ddnm import latent_ddnm
 from pellucid.methods.ldps import ldps
 from pellucid.methods.mcg import mcg
 from pellucid.methods.pigdm import pigdm
@@ -128,6 +130,8 @@ METHODS: dict[str, Preset] = {
         Preset("ldps", ldps),
         Preset("gml-dps", gml_dps),
         Preset("psld", psld),
+        Preset("ccdf-l", ccdf_l),
+        Preset("latent-ddnm", latent_ddnm),
         Preset("pnp-admm", pnp_admm),
         Preset("admm-tv", admm_tv),
         Preset("pinv", pinv, models_noise=False),
@@ -157,6 +161,7 @@ __all__ = [
     "admm_tv",
     "ccdf",
     "ccdf_dps",
+    "ccdf_l",
     "cgls",
     "ddnm",
     "ddnm_plus",
@@ -167,6 +172,7 @@ __all__ = [
     "fbp",
     "get",
     "gml_dps",
+    "latent_ddnm",
     "ldps",
     "mcg",
     "pigdm",
