@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
@@ -270,6 +271,8 @@ def test_operators_of_one_geometry_share_a_matrix_and_let_go_of_it() -> None:
     first, second = ParallelBeam((1, 10, 10), 3), ParallelBeam((1, 10, 10), 3, unit="pixel")
     first(x), second(x), ParallelBeam((1, 10, 10), 4)(x)
     assert first._scan(x) is second._scan(x)
+    copy = deepcopy(first)
+    assert not copy._scans and torch.equal(copy(x), first(x)) and copy._scan(x) is first._scan(x)
     for angles in range(20, 30):
         ParallelBeam((1, 10, 10), angles)(x)
     assert len(matrix._recent) <= 2

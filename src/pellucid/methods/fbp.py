@@ -24,7 +24,7 @@ def fbp(filter: str = "ramp") -> Method:
     return Method(Nowhere(), DDIM(), start=Fbp(filter), name="fbp")
 
 
-def cgls(iterations: int = 20) -> Method:
+def cgls(iterations: int = 10) -> Method:
     """CGLS stopped early: least squares by conjugate gradients, the number of iterations its regularisation; no prior.
 
     Reference: Hestenes and Stiefel, Methods of Conjugate Gradients for Solving Linear Systems, 1952, section 10; as a

@@ -17,7 +17,7 @@ class Transmission(Operator):
     With `Problem(y, transmission, gain=1 / photons)`, photons being those sent to a cell, the measurement's variance is
     gain exp(-density A x): Poisson counting statistics, exactly. With `ParallelBeam` as A (lengths in picture widths),
     pictures that show -1000 to 1000 HU as 0 to 1 have density = 2 mu_water W, mu_water about 0.019 / mm, W the
-    picture's width in mm: 13.3 for 350 mm; 4 stands for the same anatomy at a harder beam or a smaller patient.
+    picture's width in mm: 13.3 for 350 mm, and 4 for 105 mm.
 
     Args:
         operator: A, linear.

@@ -51,7 +51,7 @@ class LeastSquares(Start):
         iterations: k.
     """
 
-    iterations: int = 20
+    iterations: int = 10
     needs: ClassVar[type[Operator]] = LinearOperator
 
     def __post_init__(self) -> None:

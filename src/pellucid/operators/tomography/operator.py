@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -70,10 +70,10 @@ class Tomograph(LinearOperator):
         """The picture by filtered back-projection, approximate: (b, *measurement_shape) -> (b, *image_shape).
 
         Every view is filtered along the detector with |f|, times the window that `filter` names, and spread back over
-        the picture. The error falls with the number of views; too few leave streaks, and what a limited span does not
-        see is missing. Kak and Slaney, Principles of Computerized Tomographic Imaging, 1988, section 3.3 (parallel)
-        and 3.4.2 (fan); the ramp is the band-limited one of Ramachandran and Lakshminarayanan, PNAS 1971, sampled in
-        space, so that the mean is right.
+        the picture. The error falls with the number of views; too few leave streaks, what a limited span does not
+        see is missing, and a detector that does not see the whole picture makes cups. Kak and Slaney, Principles of
+        Computerized Tomographic Imaging, 1988, sections 3.3 (parallel) and 3.4.2 (fan); the ramp is the band-limited
+        one of Ramachandran and Lakshminarayanan, PNAS 1971, sampled in space, so that the mean is right.
 
         Args:
             y: the sinogram.
@@ -88,6 +88,10 @@ class Tomograph(LinearOperator):
         require_filter(filter)
         count_operator()
         return self._fbp(y / self.length, filter)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the matrices: whoever copies the operator makes or finds them again."""
+        return {**self.__dict__, "_scans": {}}
 
     @abstractmethod
     def _fbp(self, y: Tensor, filter: str) -> Tensor:
