@@ -274,6 +274,20 @@ def test_another_window_than_the_priors_is_refused(pellucid_: Command, prior: Pa
     assert ran.code == 6 and "-500 and 500 HU" in ran.err and "-1000 and 1000" in ran.err
 
 
+def test_sinograms_that_lack_something(pellucid_: Command, prior: Path, slice_: Path, tmp_path: Path) -> None:
+    ran = pellucid_("restore", slice_, "-o", tmp_path / "x.dcm", *SINOGRAM, "--prior", prior)
+    assert ran.code == 6 and "pellucid degrade SLICE -A 'tomography:angles=12'" in ran.err
+    source = write_slice(tmp_path / "square.dcm", body(32, 32))
+    ok(pellucid_("degrade", source, *SINOGRAM, "-o", tmp_path / "whole.npz", "--json"))
+    with np.load(tmp_path / "whole.npz") as file:
+        np.savez(tmp_path / "y.npz", y=file["y"])
+    ran = pellucid_("restore", tmp_path / "y.npz", "-o", tmp_path / "x.dcm", *SINOGRAM, "--prior", prior)
+    assert ran.code == 3 and "--shape 1x256x256" in ran.err
+    options = ("--prior", prior, "--shape", "1x32x32", "--nfe", "2")
+    ran = pellucid_("restore", tmp_path / "y.npz", "-o", tmp_path / "x.dcm", *SINOGRAM, *options)
+    assert ran.code == 0 and hu(tmp_path / "x.dcm").shape == (32, 32), ran.err
+
+
 @pytest.mark.parametrize("photons", [20.0, 500.0])
 def test_poisson_noise_has_its_mean_and_variance(photons: float) -> None:
     gain, level = 1 / photons, 0.4

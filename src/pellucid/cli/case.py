@@ -10,17 +10,20 @@ from torch import Tensor
 
 from pellucid.account import uncounted
 from pellucid.cli.settings import Setup
+from pellucid.cli.sinograms import gives_pictures
 from pellucid.consistency.guidance import PseudoinverseGuidance
 from pellucid.consistency.proximal import Proximal
-from pellucid.errors import ProblemError
+from pellucid.errors import OperatorError, ProblemError, ShapeError
 from pellucid.images.ct import CT
 from pellucid.images.picture import Picture
 from pellucid.method import Method
 from pellucid.methods import Preset
 from pellucid.operators.base import LinearOperator, Operator
+from pellucid.operators.text import Spec
 from pellucid.prior.base import Prior, State
 from pellucid.prior.tiled import TiledPrior, tiled
 from pellucid.problem import Problem
+from pellucid.typing import Shape
 
 SPREAD = 0.25  # standard deviation of pictures, as methods assume it
 AT_ONCE = 2**19  # pixels in a batch of samples
@@ -53,10 +56,15 @@ class Case:
             PellucidError: of the kind that says what does not.
         """
         request = setup.request
+        if picture.ct is not None and picture.quantity == "picture" and not gives_pictures(setup.spec):
+            raise ProblemError(
+                f"this is a slice in Hounsfield units, and {setup.spec} measures sinograms; make one of it first: "
+                f"pellucid degrade SLICE -A '{setup.spec}' -o sinogram.npz"
+            )
         picture = _in_units_of(setup.window, picture)
         if request.max_side and picture.is_image:
             picture = picture.at_most(request.max_side)
-        shape = setup.shape or picture.image_shape or setup.spec.image_shape_for(tuple(picture.pixels.shape))
+        shape = setup.shape or picture.image_shape or _shape_for(setup.spec, tuple(picture.pixels.shape))
         operator = setup.spec.build(shape)
         preset, nfe = setup.choose(operator)
         method = preset.build(nfe, operator, **setup.options)
@@ -117,6 +125,15 @@ class Case:
         else:
             operator.pinv(problem.y)
         return time.perf_counter() - began
+
+
+def _shape_for(spec: Spec, measurement_shape: Shape) -> Shape:
+    try:
+        return spec.image_shape_for(measurement_shape)
+    except ShapeError:
+        raise
+    except OperatorError as error:
+        raise OperatorError(f"{error}: --shape 1x256x256, channels first") from error
 
 
 def _in_units_of(window: tuple[float, float] | None, picture: Picture) -> Picture:

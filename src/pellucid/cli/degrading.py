@@ -14,13 +14,12 @@ from torch import Tensor
 
 from pellucid.cli.inputs import Job
 from pellucid.cli.saving import units, without_folders
+from pellucid.cli.sinograms import gives_pictures
 from pellucid.errors import ConfigError, ProblemError
 from pellucid.images import Depth, Picture, choose_depth, read, write
 from pellucid.images.write import require_window
 from pellucid.noise import SeededNoise
 from pellucid.operators.text import Spec, parse
-
-SINOGRAMS = {"tomography", "fan-beam"}  # these measure three axes that are no picture all the same
 
 
 class Degradation:
@@ -68,7 +67,7 @@ class Degradation:
         if self.max_side and picture.is_image:
             picture = picture.at_most(self.max_side)
         y = self.measure(picture.pixels)
-        measured = picture.with_pixels(y) if y.ndim == 3 and self._gives_pictures(self.spec) else picture.measured(y)
+        measured = picture.with_pixels(y) if y.ndim == 3 and gives_pictures(self.spec) else picture.measured(y)
         # More bits than the picture had: the noise and the blur have values in between.
         chosen: Depth = choose_depth(job.target, picture.depth, depth)
         if depth == "auto" and job.target.suffix.lower() in (".tif", ".tiff"):
@@ -122,9 +121,6 @@ class Degradation:
             "pellucid:degraded": json.dumps(settings),
             "Description": f"{made}, noise {self.noise:g}, gain {self.gain:g}",
         }
-
-    def _gives_pictures(self, spec: Spec) -> bool:
-        return spec.name not in SINOGRAMS and all(map(self._gives_pictures, spec.parts))
 
 
 def poisson(mean: Tensor, gain: float, seed: int) -> Tensor:
