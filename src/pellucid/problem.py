@@ -83,6 +83,33 @@ def _adapted(physics: object, y: Tensor) -> Operator:
         return as_operator(physics, tuple(physics.A_adjoint(y[:1]).shape[1:]))
 
 
+class Memory:
+    """What a part wants to know again at a later step of the same run, image by image."""
+
+    def __init__(self) -> None:
+        self._store: dict[tuple[str, int], Tensor] = {}
+        self._images: list[int] | None = None
+
+    def get(self, name: str, like: Tensor) -> Tensor:
+        """What was put there for these images, (b, ...); zeros for an image that has nothing there."""
+        found = [self._store.get((name, i)) for i in self._of(like)]
+        return torch.stack([torch.zeros_like(x) if y is None else y for x, y in zip(like, found, strict=True)])
+
+    def put(self, name: str, value: Tensor) -> None:
+        """Keeps `value` (b, ...) for these images."""
+        self._store.update({(name, i): x for i, x in zip(self._of(value), value, strict=True)})
+
+    def select(self, index: Tensor) -> Memory:
+        """The same memory, of images `index`."""
+        chosen = Memory()
+        chosen._store = self._store
+        chosen._images = [i if self._images is None else self._images[i] for i in index.tolist()]
+        return chosen
+
+    def _of(self, batch: Tensor) -> list[int]:
+        return list(range(len(batch))) if self._images is None else self._images
+
+
 @dataclass(frozen=True)
 class Observation:
     """A problem in the units of the prior's space, as `Codec.observe` makes it: y = A(x) + n.
@@ -95,6 +122,7 @@ class Observation:
         gain: of Poisson noise in these units, (b,) float64; None where there is none.
         black: the measurement of a black picture in these units, broadcastable to y.
         problem: the problem that this is, in the units of pictures: for methods that also work on pictures.
+        memory: of this run.
     """
 
     y: Tensor
@@ -104,6 +132,7 @@ class Observation:
     gain: Tensor | None = None
     black: Tensor | None = None
     problem: Problem | None = None
+    memory: Memory = field(default_factory=lambda: Memory(), repr=False, compare=False)
     _kept: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -138,4 +167,5 @@ class Observation:
             None if self.gain is None else self.gain[index],
             None if self.black is None else self.black[index],
             None if self.problem is None else self.problem.select(index),
+            self.memory.select(index),
         )

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from pellucid.account import only
@@ -21,6 +22,7 @@ from pellucid.prior.base import Estimate, Prior, State
 from pellucid.prior.lookahead import LookAhead
 from pellucid.problem import Observation, Problem
 from pellucid.step import Step
+from pellucid.typing import expand
 
 
 class Solver(Protocol):
@@ -42,19 +44,32 @@ class Refinement(ABC):
 class LatentOptimisation(Refinement):
     """Through the decoder: min_z |y - A(D(z))|^2.
 
+    A warm start begins where the last visit's change z0(y) - z0 leads to from the new z0, if that is nearer to y than
+    z0 itself: half the steps then do the same work.
+
     Args:
         solver: how.
         slack: stops where the mean squared residual is at most slack sigma_y^2 (discrepancy principle).
         floor: smallest value to stop at, in the range [-1, 1] squared: for noiseless measurements.
+        warm: whether to begin warm.
     """
 
     solver: Solver = field(default_factory=LBFGS)
     slack: float = 1.0
     floor: float = 1e-6
+    warm: bool = False
 
     def __call__(self, z0: Tensor, observation: Observation, prior: Prior) -> Tensor:
         misfit = LatentMisfit(problem_of(observation), prior.codec)
-        return self.solver(misfit, z0, (self.slack * misfit.noise).clamp(min=self.floor))
+        goal = (self.slack * misfit.noise).clamp(min=self.floor)
+        if not self.warm:
+            return self.solver(misfit, z0, goal)
+        begun = z0 + observation.memory.get("change of z0", z0)
+        if not torch.equal(begun, z0):
+            begun = torch.where(expand((misfit(begun) < misfit(z0)).to(z0.dtype), z0) > 0, begun, z0)
+        found = self.solver(misfit, begun, goal)
+        observation.memory.put("change of z0", found - z0)
+        return found
 
 
 @dataclass(frozen=True)
@@ -99,6 +114,22 @@ class PixelProjection(Refinement):
             return self.otherwise(z0, observation, prior)
         picture = prior.codec.picture(z0, problem.operator.image_shape)
         return prior.codec.encode(project(picture, problem, self.slack))
+
+
+@dataclass(frozen=True)
+class ByCodec(Refinement):
+    """On the latents of an autoencoder one refinement, on pictures (an affine codec) another.
+
+    Args:
+        pictures: where the prior's space is that of pictures.
+        latents: elsewhere.
+    """
+
+    pictures: Refinement
+    latents: Refinement
+
+    def __call__(self, z0: Tensor, observation: Observation, prior: Prior) -> Tensor:
+        return (self.pictures if prior.codec.linear else self.latents)(z0, observation, prior)
 
 
 @dataclass(frozen=True)

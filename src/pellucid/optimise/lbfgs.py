@@ -51,7 +51,7 @@ class LBFGS:
         for _ in range(self.steps):
             stay = active.leave(done)
             if not len(stay):
-                break
+                return active.finish()
             value, gradient, goal = value[stay], gradient[stay], goal[stay]
             pairs, values = _keep(pairs, stay), [old[stay] for old in values]
             moved, new, slope = _search(active, value, gradient, -_times_inverse_hessian(pairs, gradient, value))
