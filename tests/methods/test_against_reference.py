@@ -20,6 +20,7 @@ from tests.methods.setting import Setting
 from tests.reference import (
     admm,
     ccdf,
+    daps,
     ddnm,
     ddrm,
     diffpir,
@@ -30,7 +31,9 @@ from tests.reference import (
     ldps,
     mcg,
     pigdm,
+    red_diff,
     repaint,
+    resample,
     ssd,
     unconditional,
 )
@@ -225,6 +228,22 @@ CASES: dict[str, Case] = {
         methods.ccdf_dps(nfe=N, fraction=0.3, rule="paper", scale=0.5, initial=PseudoInverse()),
         lambda q: ccdf.ccdf_dps(q.eps, ABAR, NEAR, q.operator.pinv(q.y), q.y, q.operator, q.draw, scale=1.0),
     ),
+    "resample": Case(
+        "resample",
+        methods.resample(nfe=N, every=2, solver="adamw", pixel_steps=20, latent_steps=20),
+        lambda q: resample.algorithm_1(
+            *_noiseward(q, TRAILING),
+            q.y,
+            q.operator,
+            lambda z: z,
+            lambda x: x,
+            q.draw,
+            sigma=q.sigma,
+            every=2,
+            gamma=40 * N / 500,  # the paper's 40 is for 500 steps
+            steps=(20, 20),
+        ),
+    ),
     "ldps": Case(
         "ldps",
         methods.ldps(nfe=N, rule="released", scale=0.4),
@@ -262,6 +281,29 @@ CASES: dict[str, Case] = {
         lambda q: latent_ddnm.latent_ddnm(
             *_noiseward(q, TRAILING), q.y, q.svd(), q.sigma, lambda z: z, lambda x: x, q.draw
         ),
+        ("mask", "blur", "bicubic", "grey"),
+    ),
+    "daps": Case(
+        "daps",
+        methods.daps(nfe=3 * N, ode_steps=3, langevin_steps=6, data_std=None, power=1.0),
+        lambda q: daps.daps(
+            *_noiseward(q, TRAILING),
+            q.y,
+            q.operator,
+            q.operator.adjoint,
+            q.operator.norm(q.like),
+            q.sigma,
+            q.draw,
+            ode_steps=3,
+            langevin_steps=6,
+            clip=True,
+        ),
+        ("mask", "blur", "bicubic", "grey"),
+    ),
+    "red-diff": Case(
+        "red-diff",
+        methods.red_diff(nfe=N, rule="paper", weight=0.25, decay=False, adam_eps=None, memory=0.999),
+        lambda q: red_diff.red_diff(q.eps, ABAR, TRAILING, 0 * q.like, q.y, q.operator, q.sigma, q.draw, clip=True),
         ("mask", "blur", "bicubic", "grey"),
     ),
     "ssd": Case(

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from pellucid import methods
+from pellucid.codec import AffineCodec
 from pellucid.consistency.backprojection import BackProjection
+from pellucid.consistency.langevin import Langevin
 from pellucid.consistency.latent import LatentGuidance, Projected
 from pellucid.errors import CompatibilityError, NeedsCapability
 from pellucid.loop import reconstruct
 from pellucid.method import Method
 from pellucid.noise import SeededNoise
 from pellucid.operators import BlockAverage, GaussianBlur, Identity, Mask
-from pellucid.operators.base import LinearOperator, Spectral
+from pellucid.operators.base import LinearOperator, Operator, Spectral
 from pellucid.operators.combined import LinearScaled
 from pellucid.problem import Problem
 from pellucid.verify.oracle import posterior
@@ -25,8 +27,9 @@ from pellucid.verify.report import psnr
 from tests.latent import LATENT, ToyAutoencoder, disguised, latent_oracle, measured, pixel_twin, toy_latent_prior
 from tests.reference import ldps as reference
 from tests.reference.latent_ddnm import latent_ddnm
+from tests.reference.red_diff import red_diff
 from tests.reference.symbols import Svd
-from tests.toys import ABAR, SHAPE, PhaseAmplitude, at_timestep, pictures
+from tests.toys import ABAR, SHAPE, PhaseAmplitude, at_timestep, pictures, toy_prior
 
 N = 10
 TRAILING = [round(1000 * k / N) - 1 for k in range(1, N + 1)]
@@ -135,6 +138,12 @@ for residual_code in (True, False):
             *_chain(q), q.svd, 2 * q.noise, q.D, q.E, q.draw, louder=2, residual_code=code
         ),
     )
+CASES["red-diff"] = (
+    methods.red_diff(nfe=N, rule="paper", weight=0.25, decay=False, adam_eps=None, memory=0.999),
+    lambda q: red_diff(
+        q.eps, ABAR, TRAILING, 0 * q.z_T, q.y, lambda z: q.operator(q.D(z)), 2 * q.noise, q.draw, lam=0.25
+    ),
+)
 # The transcription starts from E(A^+ y), noised.
 CASES["ccdf-l"] = (
     methods.ccdf_l(nfe=N, fraction=0.3, rule="released", scale=0.6, initial="pinv"),
@@ -161,6 +170,8 @@ def test_the_identity_in_place_of_a_blur_s_adjoint() -> None:
     assert float((found - q.D(wanted)).abs().max()) < 1e-10
     assert float((found - true).abs().max()) > 1e-3
 
+
+METHODS = ("ldps", "gml-dps", "psld", "ccdf-l", "latent-ddnm", "daps", "red-diff")
 
 DISGUISED: dict[str, tuple[Method, Method]] = {
     "ldps": (methods.ldps(nfe=12), methods.dps(nfe=12)),
@@ -200,6 +211,8 @@ NEAR: dict[str, Method] = {
     "psld": methods.psld(nfe=200),
     "ccdf-l": methods.ccdf_l(nfe=100),
     "latent-ddnm": methods.latent_ddnm(),
+    "daps": methods.daps(nfe=50),
+    "red-diff": methods.red_diff(nfe=500),
 }
 
 
@@ -256,3 +269,73 @@ def test_decodings_are_counted() -> None:
     result = reconstruct(problem, latent_oracle(), methods.gml_dps(nfe=5))
     assert result.decodes.tolist() == [6, 6] and result.encodes.tolist() == [5, 5]
     assert result.nfe.tolist() == [5, 5] and result.vjp.tolist() == [5, 5]
+
+
+class Blind(Operator):
+    """The operator, not known to be linear: the way that operators behind an autoencoder are seen."""
+
+    def __init__(self, operator: Operator) -> None:
+        super().__init__(operator.image_shape, operator.measurement_shape)
+        self.operator = operator
+
+    def _forward(self, x: Tensor) -> Tensor:
+        return self.operator(x)
+
+
+def test_langevin_dynamics_draw_from_their_potential() -> None:
+    """Mean and variance of |y - x|^2 / (2 s^2) + |x - m|^2 / (2 r^2), both by known and by estimated curvature."""
+    shape, count = (1, 4, 4), 400
+    m = 0.3 * torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64).expand(count, *shape)
+    y = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).expand(count, *shape)
+    s2, r2 = (torch.full((count,), v, dtype=torch.float64) for v in (0.04, 0.25))
+    mask = Mask(shape, torch.arange(16).reshape(1, 4, 4) % 2 == 0)
+    known = mask(torch.ones(1, *shape, dtype=torch.float64))
+    precision = known / 0.04 + 1 / 0.25
+    mean = (known * y[:1] / 0.04 + m[:1] / 0.25) / precision
+    noise = SeededNoise(range(count))
+    for operator in (mask, Blind(mask)):
+        observation = AffineCodec(1.0, 0.0).observe(Problem(mask(y), operator, 0.2))
+        sampler = Langevin(steps=300, step_size=0.1)
+        x = sampler.sample(m, r2, s2, observation, lambda x, j: noise.normal(x, j, "langevin"))
+        error = (x.mean(0) - mean[0]) * (count * precision[0]).sqrt()  # in standard errors
+        assert 0.5 < float(error.square().mean().sqrt()) < 1.6
+        assert float((x.var(0) * precision[0]).mean()) == pytest.approx(1 / (1 - 0.05), abs=0.06)
+
+
+@pytest.mark.parametrize("operator", [LinearScaled(Identity(SHAPE), 1000.0), PhaseAmplitude(SHAPE)])
+def test_langevin_dynamics_do_not_diverge(operator: Operator) -> None:
+    """Steep operators, known and unknown curvature; no noise, and steps as large as are allowed."""
+    problem = Problem(operator(pictures(2)), operator, 0.0)
+    method = methods.daps(nfe=10, langevin_steps=20, step_size=1.9)
+    for blind in (operator, Blind(operator)):
+        image = reconstruct(replace(problem, operator=blind), toy_latent_prior(), method).image
+        assert float(image.abs().max()) < 2
+        pixels = reconstruct(replace(problem, operator=blind), toy_prior(), method).image
+        assert float(pixels.abs().max()) < 20
+
+
+def test_the_ode_s_calls_are_counted() -> None:
+    problem, _ = measured(OPERATORS["mask"](), 0.05)
+    result = reconstruct(problem, latent_oracle(), methods.daps(nfe=12, ode_steps=3, langevin_steps=2))
+    assert result.nfe.tolist() == [12, 12] and not result.vjp.any()
+    # Four levels: U at the start, three for the curvature, one a step; and the answer.
+    assert result.decodes.tolist() == [4 * (1 + 3 + 2) + 1] * 2
+    assert reconstruct(problem, latent_oracle(), methods.red_diff(nfe=7)).nfe.tolist() == [7, 7]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_behind_an_autoencoder_an_image_alone_equals_itself_in_a_batch(name: str) -> None:
+    small = {"daps": {"langevin_steps": 3}}.get(name, {})
+    method = methods.get(name).build(5, **small)
+    problem, _ = measured(GaussianBlur(SHAPE, [0.7, 1.0, 1.3]), torch.tensor([0.01, 0.05, 0.1]), batch=3)
+    together = reconstruct(problem, toy_latent_prior(), method, seeds=[4, 5, 6]).image
+    for image in (0, 2):
+        apart = reconstruct(problem.select(torch.tensor([image])), toy_latent_prior(), method, seeds=[4 + image]).image
+        assert float((apart[0] - together[image]).abs().max()) < 1e-10
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_without_noise_it_works_as_well(name: str) -> None:
+    problem, truth = measured(OPERATORS["mask"](), 0.0)
+    image = reconstruct(problem, latent_oracle(), methods.get(name).build(100)).image
+    assert float(psnr(image, truth).mean()) > 17

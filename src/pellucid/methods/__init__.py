@@ -13,6 +13,7 @@ from pellucid.method import Method, needs_of_pictures
 from pellucid.methods.admm import admm_tv, pnp_admm
 from pellucid.methods.ccdf import ccdf, ccdf_dps
 from pellucid.methods.ccdf_l import ccdf_l
+from pellucid.methods.daps import daps
 from pellucid.methods.ddnm import ddnm, ddnm_plus
 from pellucid.methods.ddrm import ddrm
 from pellucid.methods.diffpir import diffpir
@@ -26,7 +27,9 @@ from pellucid.methods.mcg import mcg
 from pellucid.methods.pigdm import pigdm
 from pellucid.methods.pinv import pinv
 from pellucid.methods.psld import psld
+from pellucid.methods.red_diff import red_diff
 from pellucid.methods.repaint import repaint
+from pellucid.methods.resample import resample
 from pellucid.methods.ssd import ssd, ssd_plus
 from pellucid.methods.supervised import is_estimator, supervised
 from pellucid.methods.unconditional import unconditional
@@ -43,12 +46,14 @@ class Preset:
         make: the function that builds it; its keyword arguments are the method's options.
         models_noise: whether the method knows the noise level; the others are made for noiseless measurements.
         by_operator: defaults that the paper changes for a kind of operator.
+        calls: network calls at defaults, where the option `nfe` is None because they depend on other options.
     """
 
     name: str
     make: Callable[..., Method]
     models_noise: bool = True
     by_operator: Mapping[type[Operator], Mapping[str, Any]] = field(default_factory=dict)
+    calls: int | None = None
 
     @property
     def summary(self) -> str:
@@ -88,7 +93,7 @@ class Preset:
     @property
     def default_nfe(self) -> int | None:
         """Network calls at defaults; None for a method that has no such setting."""
-        return self.options.get("nfe")
+        return self.options.get("nfe") or self.calls
 
     def build(self, nfe: int | None = None, operator: Operator | None = None, **options: Any) -> Method:
         """The method with some options changed, and with the paper's defaults for the operator if one is given.
@@ -127,11 +132,14 @@ METHODS: dict[str, Preset] = {
         Preset("repaint", repaint, models_noise=False),
         Preset("ccdf", ccdf, models_noise=False),
         Preset("ccdf-dps", ccdf_dps),
+        Preset("resample", resample, calls=50),
         Preset("ldps", ldps),
         Preset("gml-dps", gml_dps),
         Preset("psld", psld),
         Preset("ccdf-l", ccdf_l),
         Preset("latent-ddnm", latent_ddnm),
+        Preset("daps", daps),
+        Preset("red-diff", red_diff),
         Preset("pnp-admm", pnp_admm),
         Preset("admm-tv", admm_tv),
         Preset("pinv", pinv, models_noise=False),
@@ -163,6 +171,7 @@ __all__ = [
     "ccdf_dps",
     "ccdf_l",
     "cgls",
+    "daps",
     "ddnm",
     "ddnm_plus",
     "ddrm",
@@ -179,7 +188,9 @@ __all__ = [
     "pinv",
     "pnp_admm",
     "psld",
+    "red_diff",
     "repaint",
+    "resample",
     "ssd",
     "ssd_plus",
     "supervised",

@@ -48,9 +48,7 @@ class _Pictures(Prior):
         self.process, self.codec = process, AffineCodec()
 
     def _denoise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
-        raise CompatibilityError(
-            "an initial estimate that calls the prior cannot be made on pictures"
-        )
+        raise CompatibilityError("an initial estimate that calls the prior cannot be made on pictures")
 
 
 @dataclass(frozen=True)
