@@ -24,11 +24,11 @@ def red_diff(
 
     Equations: Algorithm 1 in `VariationalMode`. The answer is an estimate, no sample: seeds hardly change it.
 
-    Differences: the paper's weight, 0.25 sigma_t / alpha_t, fades as t falls, so that in the end the noise is fitted: on
-    an exact posterior (32x32, noise 0.05) it ends 11 dB below the mean of exact samples at a Gaussian blur. The default
-    is the weight under which the prior's term is the score of the data at the level of x_t, no finer than y's own
-    noise; the learning rate falls to 0, without which the estimate keeps jumping, and Adam forgets its steep beginning
-    sooner. The paper's are `rule="paper"`, `weight=0.25`, `decay=False`, `adam_eps=None`, `memory=0.999`.
+    Differences: the paper's weight, 0.25 sigma_t / alpha_t, fades as t falls, so that in the end the noise is fitted:
+    on an exact posterior (32x32, noise 0.05) it ends 11 dB below the mean of exact samples at a Gaussian blur. The
+    default is the weight under which the prior's term is the score of the data at the level of x_t, no finer than y's
+    own noise; the learning rate falls to 0, without which the estimate keeps jumping, and Adam forgets its steep
+    beginning sooner. The paper's are `rule="paper"`, `weight=0.25`, `decay=False`, `adam_eps=None`, `memory=0.999`.
 
     Limits: it runs to its end at once; callbacks and traces see no step.
 
