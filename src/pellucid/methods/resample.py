@@ -59,7 +59,7 @@ def resample(
 
     Args:
         nfe: DDIM steps; 50, and 500 for solver="adamw" and as_released.
-        every: hard consistency where the number of steps that remain is a multiple of it; 5, and 10 for "adamw".
+        every: hard consistency where the number of steps that remain is a multiple of it; 2, and 10 for "adamw".
         solver: "fast", or "adamw".
         pixel_steps: of AdamW at every visit of the first stage, at most.
         latent_steps: of L-BFGS or AdamW at every visit of the second stage and at the end, at most; 3, and 500.
@@ -84,7 +84,7 @@ def resample(
     consistency = HardConsistency(
         pixel,
         latent,
-        every or (5 if fast else 10),
+        every or (2 if fast else 10),
         begin,
         switch,
         Resampling(gamma, form),

@@ -39,12 +39,15 @@ def project(x: Tensor, problem: Problem, slack: float = 1.0, iterations: int = 5
 
 def _spectral_change(operator: Spectral, residual: Tensor, allowed: Tensor) -> Tensor:
     r, s = operator.measured_to_spectrum(residual), operator.singular_values(residual)
-    power = (r.double() ** 2 * operator.kept(residual)).flatten(1)
+    noisy = expand((allowed > 0).to(r.dtype), r) > 0
+    used = torch.where(noisy, s > 0, operator.kept(r))  # w > 0 damps small singular values, w = 0 must leave them out
+    power = torch.where(used, r.double() ** 2, 0).flatten(1)
     squares = (s.double() ** 2).expand(r.shape).flatten(1)
     beyond = residual.double().square().flatten(1).sum(1) - power.sum(1)  # what no picture explains
     w = weight_at(power, squares, (allowed - beyond).clamp(min=0))
+    w = torch.where(noisy.flatten(1)[:, 0], w.clamp(min=1e-4 * squares.amax(1)), w)
     denominator = s**2 + expand(w, s)
-    filtered = torch.where(operator.kept(r) & (denominator > 0), s / torch.where(denominator > 0, denominator, 1), 0)
+    filtered = torch.where(used & (denominator > 0), s / torch.where(denominator > 0, denominator, 1), 0)
     moves = expand((power.sum(1) > (allowed - beyond)).to(r.dtype), r)
     return operator.from_spectrum(moves * filtered * r)
 
