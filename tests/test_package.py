@@ -65,6 +65,7 @@ IMPORTED = {
     "nn",
     "noise",
     "operators",
+    "optimise",
     "prior",
     "problem",
     "process",

@@ -18,7 +18,8 @@ def supervised(network: str | Path) -> Method:
     """x = F(y): a network trained for one degradation, or one family, such as SwinIR; no prior, no noise level.
 
     Reference: Liang et al., SwinIR: Image Restoration Using Swin Transformer, ICCV Workshops 2021; as the baseline of
-    Adapt and Diffuse, ICML 2024.
+    Adapt and Diffuse, ICML 2024. For tomography a UNet is shown the filtered back-projection: Jin et al., Deep
+    Convolutional Neural Network for Inverse Problems in Imaging, IEEE TIP 2017, the "FBP-UNet" of ReSample, ICLR 2024.
 
     Args:
         network: a shipped estimator's name (`photo-swinir-sr4`), or a folder: of `pellucid train ship`, or of an

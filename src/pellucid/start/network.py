@@ -29,7 +29,7 @@ class Restored(Start):
     Args:
         network: F, pictures (b, c, h, w) in [0, 1] -> pictures in [0, 1]; called in eval mode as it is given.
         shown: v. "y": the measurement itself, the same size or smaller by what F enlarges; "pinv": A^+ y, for a linear
-            A; "auto": y where it is such a picture, else A^+ y.
+            A; "auto": y where it is such a picture, `fbp(y)` of a sinogram, else A^+ y: see `network_input`.
 
     Raises:
         CompatibilityError: an unknown `shown`.

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from pellucid.operators.tomography.filters import filtered
-from pellucid.operators.tomography.geometry import Array, Fan, Parallel
+from pellucid.operators.tomography.footprint import Array
+from pellucid.operators.tomography.geometry import Fan, Parallel
 
 
 def view_shares(geometry: Parallel) -> Array:

@@ -13,11 +13,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pellucid.operators.tomography.footprint import area_below
-
-Array = NDArray[np.float64]
+from pellucid.operators.tomography.footprint import Array, area_below
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,17 @@ import warnings
 from collections import deque
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pellucid.operators.tomography.geometry import Geometry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 DUST = 1e-12  # areas of pixels that a beam only touches
 
@@ -120,7 +122,7 @@ def _view(geometry: Geometry, theta: float, kind: type[np.floating[Any]]) -> _Vi
     return _View(pixels[order], cells[order], weights[order], ranks[order], count)
 
 
-Csr = tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.floating[Any]]]
+Csr: TypeAlias = "tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.floating[Any]]]"
 
 
 def _by_cell(views: list[_View], detectors: int) -> Csr:

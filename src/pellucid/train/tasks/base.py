@@ -66,7 +66,7 @@ class Task(ABC):
     def held_out(self) -> Tensor | None:
         """The fixed validation crops, read once; None without held-out pictures."""
         if self._held_out is None:
-            self._held_out = validation_pictures(self.config)
+            self._held_out = validation_pictures(self.config, size=max(128, min(self.config.crops)))
         return self._held_out
 
     @abstractmethod
