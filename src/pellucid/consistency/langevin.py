@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pellucid.codec import AffineCodec
 from pellucid.consistency.base import Consistency
+from pellucid.consistency.pictures import squared_norm
 from pellucid.consistency.proximal import error_variance, noise_level
 from pellucid.errors import require_range
 from pellucid.noise import Noise
@@ -96,7 +97,7 @@ class Langevin(Consistency):
     def _linear(
         self, operator: LinearOperator, x0hat: Tensor, r2: Tensor, sigma2: Tensor, observation: Observation, draw: Draw
     ) -> Tensor:
-        curvature = operator.norm(x0hat).double().cpu() ** 2 / sigma2 + 1 / r2
+        curvature = squared_norm(observation, operator).double().cpu() / sigma2 + 1 / r2
         eta, x = expand(self.step_size / curvature, x0hat), x0hat
         for j in range(self.steps):
             pull = operator.adjoint(observation.residual(x)) / expand(sigma2, x) - (x - x0hat) / expand(r2, x)

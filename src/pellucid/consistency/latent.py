@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
-from pellucid.consistency.pictures import network_units, on_pictures
+from pellucid.consistency.pictures import network_units, on_pictures, squared_norm
 from pellucid.errors import CompatibilityError, require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator, Operator
@@ -34,7 +34,7 @@ class Glue(ABC):
     needs_of_pictures: ClassVar[type[Operator]] = Operator
 
     @abstractmethod
-    def target(self, image: Tensor, residual: Tensor, pictures: Observation) -> Tensor:
+    def target(self, image: Tensor, residual: Tensor, observation: Observation) -> Tensor:
         """The picture whose code z0 should be, given D(z0) and y - A(D(z0)), all in [0, 1] units; differentiable."""
 
 
@@ -42,7 +42,7 @@ class Glue(ABC):
 class Decodable(Glue):
     """GML-DPS: E(D(z0)), the code of what z0 decodes to."""
 
-    def target(self, image: Tensor, residual: Tensor, pictures: Observation) -> Tensor:
+    def target(self, image: Tensor, residual: Tensor, observation: Observation) -> Tensor:
         return image
 
 
@@ -66,11 +66,11 @@ class Projected(Glue):
         if self.adjoint not in ("true", "identity"):
             raise CompatibilityError(f"adjoint must be true or identity, not {self.adjoint!r}")
 
-    def target(self, image: Tensor, residual: Tensor, pictures: Observation) -> Tensor:
-        operator = pictures.operator
+    def target(self, image: Tensor, residual: Tensor, observation: Observation) -> Tensor:
+        operator = on_pictures(observation).operator
         assert isinstance(operator, LinearOperator)
         if self.adjoint == "true":
-            square = squared_norm(pictures)
+            square = squared_norm(observation, operator)
             return image + operator.adjoint(residual) / expand(torch.where(square > 2, square, 1), image)
         if operator.measurement_shape != operator.image_shape:
             raise CompatibilityError(
@@ -123,7 +123,7 @@ class LatentGuidance(Consistency):
             object.__setattr__(self, "needs_of_pictures", self.glue.needs_of_pictures)
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
-        terms = self.terms(step, on_pictures(observation), prior, noise)
+        terms = self.terms(step, observation, prior, noise)
         if self.through_network:
             assert step.raw.vjp is not None
             gradient = step.raw.vjp(terms.gradient)
@@ -131,9 +131,9 @@ class LatentGuidance(Consistency):
             gradient = terms.gradient / expand(prior.process.alpha(step.state.t), terms.gradient)
         return step.x_s - expand(self.length(step, prior, terms, gradient), gradient) * gradient
 
-    def terms(self, step: Step, pictures: Observation, prior: Prior, noise: Noise) -> Terms:
+    def terms(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Terms:
         """Both terms at z0, and the gradient of their weighted sum."""
-        codec, units = prior.codec, network_units(prior.codec)
+        pictures, codec, units = on_pictures(observation), prior.codec, network_units(prior.codec)
         with torch.enable_grad():
             z0 = step.raw.x0.detach().requires_grad_()
             image = codec.picture(z0, pictures.operator.image_shape)
@@ -145,7 +145,7 @@ class LatentGuidance(Consistency):
             size = units * length(weight**0.5 * heard)
             apart = torch.zeros_like(size)
             if self.glue is not None and self.weight:
-                apart = length(z0 - codec.encode(self.glue.target(image, r, pictures)))
+                apart = length(z0 - codec.encode(self.glue.target(image, r, observation)))
             share = 2 * self.scale if self.rule == "paper" else self.scale
             (gradient,) = torch.autograd.grad((share * size + self.weight * apart).sum(), z0)
         return Terms(size.detach(), apart.detach(), units**2 * level, r[0].numel(), gradient)
@@ -192,10 +192,3 @@ def harmonic_mean(variance: Tensor) -> Tensor:
     """1 / mean(1 / variance) of every image, (b,); 0 where some variance is 0."""
     tiny = torch.finfo(variance.dtype).tiny
     return 1 / variance.clamp(min=tiny).reciprocal().flatten(1).mean(1) * (variance.flatten(1).amin(1) > 0)
-
-
-def squared_norm(pictures: Observation) -> Tensor:
-    """|A|^2 of every image on pictures, (b,)."""
-    operator = pictures.operator
-    assert isinstance(operator, LinearOperator)
-    return operator.norm(pictures.y.new_zeros(len(pictures.y), *operator.image_shape)) ** 2

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from pellucid.codec import AffineCodec, Codec
 from pellucid.errors import CompatibilityError
+from pellucid.operators.base import LinearOperator
 from pellucid.problem import Observation
 
 
@@ -22,6 +24,14 @@ def on_pictures(observation: Observation) -> Observation:
     return Observation(
         problem.y, problem.operator, problem.std, problem.variance, gain if gain.any() else None, problem=problem
     )
+
+
+def squared_norm(observation: Observation, operator: LinearOperator) -> Tensor:
+    """|A|^2 of every image, (b,), for the observation's A, which a codec leaves as it is; computed once."""
+    if "|A|^2" not in observation._kept:
+        like = observation.y.new_zeros(len(observation.y), *operator.image_shape)
+        observation._kept["|A|^2"] = operator.norm(like) ** 2
+    return observation._kept["|A|^2"]
 
 
 def network_units(codec: Codec) -> float:
