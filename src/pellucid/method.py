@@ -84,7 +84,7 @@ class Method:
             if not prior.codec.linear and issubclass(part.needs, LinearOperator):
                 raise NeedsCapability(
                     f"{self.name} needs {_rung(part.needs)}, and behind an autoencoder none is linear; "
-                    f"with a latent prior use dps, which takes any operator"
+                    f"with a latent prior use resample, which takes any operator"
                 )
         if self.transition.needs_learned_variance and not prior.learned_variance:
             raise CompatibilityError(f"{self.name}: the prior predicts no variance; use the transition DDPM() instead")

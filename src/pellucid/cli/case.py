@@ -105,7 +105,22 @@ class Case:
             return 0.0
         # A vector-Jacobian product costs about two calls.
         each = self.call_seconds() * (3 if self.method.consistency.needs_vjp else 1) + self._solve_seconds()
-        return self.nfe * each * self.setup.request.samples
+        return (self.nfe * each + self._decoding_seconds()) * self.setup.request.samples
+
+    def _decoding_seconds(self) -> float:
+        """Gradients through an autoencoder's decoder, which cost more than calls of a latent network."""
+        codec, finish = self.prior.codec, self.method.finish
+        passes = self.method.consistency.gradients(self.nfe) + getattr(finish, "gradients", 0)
+        if codec.linear or not passes:
+            return 0.0
+        z = torch.zeros(1, *codec.shape(self.operator.image_shape), device=self.setup.device, requires_grad=True)
+        seconds = []
+        for _ in range(2):  # the first call is slower
+            began = time.perf_counter()
+            with torch.enable_grad(), uncounted():
+                torch.autograd.grad(codec.decode(z).sum(), z)
+            seconds.append(time.perf_counter() - began)
+        return passes * min(seconds)
 
     def _solve_seconds(self) -> float:
         """One solve by conjugate gradients, for methods that need one a step; nothing where it is exact.

@@ -63,9 +63,9 @@ class Setup:
         """The method, and its network calls where they are not its default.
 
         If none was asked for, what did best on noisy measurements with the shipped prior: DDRM where the operator's
-        spectrum is known, PiGDM where it is linear, else DPS, which needs nothing but A. DPS also for latent priors,
-        behind which no operator is linear, and for processes in continuous time, which DDRM's grid is not made for;
-        plug-and-play ADMM for denoisers that no diffusion can begin with.
+        spectrum is known, PiGDM where it is linear, else DPS, which needs nothing but A. DPS also for processes in
+        continuous time, which DDRM's grid is not made for; ReSample for latent priors, behind which no operator is
+        linear; plug-and-play ADMM for denoisers that no diffusion can begin with.
 
         Raises:
             NeedsCapability: the operator is not linear, and the prior is such a denoiser.
@@ -85,10 +85,12 @@ class Setup:
             if getattr(self.prior, "plug_and_play", None) != "blind":
                 return preset, self.request.nfe
             return replace(preset, by_operator={LinearOperator: BLIND}), self.request.nfe or BLIND_CALLS
+        if not self.prior.codec.linear:
+            return methods.get("resample"), self.request.nfe
         ladder = ((Spectral, "ddrm", 50), (LinearOperator, "pigdm", 30), (object, "dps", 100))
-        linear = self.prior.codec.linear and self.prior.process.discrete
+        discrete = self.prior.process.discrete
         name, nfe = next(
-            (name, nfe) for rung, name, nfe in ladder if isinstance(operator, rung) and (linear or rung is object)
+            (name, nfe) for rung, name, nfe in ladder if isinstance(operator, rung) and (discrete or rung is object)
         )
         return methods.get(name), self.request.nfe or nfe
 

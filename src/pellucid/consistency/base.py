@@ -27,6 +27,10 @@ class Consistency:
     needs_of_pictures: ClassVar[type[Operator]] = Operator
     needs_vjp: bool = False
 
+    def gradients(self, steps: int) -> int:
+        """About how many gradients through the decoder a run of so many steps takes: for forecasts."""
+        return steps if self.needs_vjp else 0
+
     def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
         """The estimate to step from x_t to time s with, and the eps that the method pairs it with."""
         return estimate

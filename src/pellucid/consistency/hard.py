@@ -28,12 +28,21 @@ from pellucid.typing import expand
 class Solver(Protocol):
     """Minimises a misfit from x, every image until its value is at most `goal` (b,) or nothing is gained any more."""
 
+    @property
+    def steps(self) -> int:
+        """Iterations at most."""
+
     def __call__(self, misfit: Misfit, x: Tensor, goal: Tensor) -> Tensor:
         """The x reached, (b, ...)."""
 
 
 class Refinement(ABC):
     """z0 -> z0(y): eq. (10), argmin_z |y - A(D(z))|^2 from z0, stopped at the noise."""
+
+    @property
+    def gradients(self) -> int:
+        """Through the decoder, that one refinement takes at most: for forecasts."""
+        return 0
 
     @abstractmethod
     def __call__(self, z0: Tensor, observation: Observation, prior: Prior) -> Tensor:
@@ -58,6 +67,10 @@ class LatentOptimisation(Refinement):
     slack: float = 1.0
     floor: float = 1e-6
     warm: bool = False
+
+    @property
+    def gradients(self) -> int:
+        return self.solver.steps + 1
 
     def __call__(self, z0: Tensor, observation: Observation, prior: Prior) -> Tensor:
         misfit = LatentMisfit(problem_of(observation), prior.codec)
@@ -128,6 +141,10 @@ class ByCodec(Refinement):
     pictures: Refinement
     latents: Refinement
 
+    @property
+    def gradients(self) -> int:
+        return self.latents.gradients
+
     def __call__(self, z0: Tensor, observation: Observation, prior: Prior) -> Tensor:
         return (self.pictures if prior.codec.linear else self.latents)(z0, observation, prior)
 
@@ -169,6 +186,11 @@ class HardConsistency(Consistency):
         if self.guidance is not None:
             object.__setattr__(self, "needs", self.guidance.needs)
             object.__setattr__(self, "needs_vjp", self.guidance.needs_vjp)
+
+    def gradients(self, steps: int) -> int:
+        guided = 0 if self.guidance is None else self.guidance.gradients(steps)
+        each = 0 if self.latent is None else self.latent.gradients
+        return guided + int(self.switch * steps / self.every) * each
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         x_s = step.x_s if self.guidance is None else self.guidance.correct(step, observation, prior, noise)
@@ -212,6 +234,11 @@ class Finish:
     """A refinement of the output, before it is decoded for good. Optional in the paper, always on in its code."""
 
     refinement: Refinement = field(default_factory=LatentOptimisation)
+
+    @property
+    def gradients(self) -> int:
+        """Through the decoder, at most."""
+        return self.refinement.gradients
 
     def __call__(self, z: Tensor, observation: Observation, prior: Prior) -> Tensor:
         return self.refinement(z, observation, prior)
