@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
-from pellucid.consistency.proximal import error_variance, noise_level
+from pellucid.consistency.proximal import error_variance, noise_level, reading_scale
 from pellucid.consistency.spectral import spectral
 from pellucid.errors import CompatibilityError, require_range
 from pellucid.noise import Noise
@@ -126,7 +126,7 @@ class PseudoinverseGuidance(Consistency):
         operator, process = observation.operator, prior.process
         assert isinstance(operator, LinearOperator) and estimate.vjp is not None
         r2 = error_variance(prior, state.t, self.data_std)
-        weight = (noise_level(observation) ** 2 / r2).clamp(min=1e-8)
+        weight = (noise_level(observation) ** 2 / r2).clamp(min=1e-8 * reading_scale(operator)[0] ** 2)
         pull = operator.solve_normal(operator.adjoint(observation.residual(estimate.x0)), weight)
         g = estimate.vjp(pull / expand(r2, pull))
         alpha, sigma = expand(process.alpha(state.t), g), expand(process.sigma(state.t), g)

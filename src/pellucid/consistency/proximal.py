@@ -10,6 +10,7 @@ from torch import Tensor
 from pellucid.consistency.base import Consistency
 from pellucid.errors import require_range
 from pellucid.operators.base import LinearOperator, Operator
+from pellucid.operators.tomography import Tomograph
 from pellucid.prior.base import Estimate, Prior, State
 from pellucid.problem import Observation
 
@@ -24,7 +25,7 @@ class Proximal(Consistency):
     Args:
         lam: weight of the prior.
         data_std: sqrt(v) in the prior's units, or None.
-        floor: smallest rho: noiseless problems stay solvable.
+        floor: smallest rho: noiseless problems stay solvable; for a sinogram in pixel lengths, whatever its unit.
     """
 
     lam: float = 1.0
@@ -42,13 +43,22 @@ class Proximal(Consistency):
         assert isinstance(operator, LinearOperator)
         rho = self.lam * noise_level(observation) ** 2 / error_variance(prior, state.t, self.data_std)
         pull = operator.adjoint(observation.residual(estimate.x0))
-        x0 = estimate.x0 + operator.solve_normal(pull, rho.clamp(min=self.floor))
+        length, _ = reading_scale(operator)
+        x0 = estimate.x0 + operator.solve_normal(pull, rho.clamp(min=self.floor * length**2))
         return replace(estimate, x0=x0, eps=process.eps(state.x, x0, state.t))
 
 
 def noise_level(observation: Observation) -> Tensor:
     """One noise standard deviation an image, (b,) float64; Poisson noise enters by its mean variance."""
     return observation.variance.flatten(1).mean(1).sqrt().double().cpu()
+
+
+def reading_scale(operator: Operator) -> tuple[float, int]:
+    """(a pixel's part in a reading, readings that a pixel has a whole part in): (1, 1) but for tomography.
+
+    What is compared with sigma_y is multiplied by the first, so that results do not depend on a sinogram's unit.
+    """
+    return (operator.length, operator.geometry.angles) if isinstance(operator, Tomograph) else (1.0, 1)
 
 
 def error_variance(prior: Prior, t: Tensor, data_std: float | None) -> Tensor:

@@ -30,7 +30,7 @@ def admm_tv(iterations: int = 60, lam: float | None = None, rho: float = 3.0) ->
     Reference: Rudin, Osher and Fatemi, Physica D 1992; Boyd et al., ADMM, 2011.
 
     The weight follows the noise (0.2 sigma_y + 1e-4 in units of [-1, 1]) unless given; the papers tune a number per
-    task.
+    task. For sinograms it is multiplied by the number of views.
 
     Args:
         iterations: of ADMM.

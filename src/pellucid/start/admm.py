@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from pellucid.consistency.proximal import noise_level
+from pellucid.consistency.proximal import noise_level, reading_scale
 from pellucid.errors import require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator, Operator
@@ -35,13 +35,16 @@ class PlugAndPlay(Start):
         iterations: network calls.
         sigma_d: the last denoiser level, in the prior's units.
         sigma_first: the first one; the levels fall geometrically over the first half of the iterations.
-        floor: smallest sigma_y that is believed.
+        floor: smallest sigma_y that is believed; of a sinogram in pixel lengths, whatever its unit.
+        inner: conjugate gradients in every iteration, from the last x, for operators without structure to invert by;
+            their inaccuracy is made up for in the following iterations, as the start is then nearer.
     """
 
     iterations: int = 30
     sigma_d: float = 0.1
     sigma_first: float = 0.5
     floor: float = 0.01
+    inner: int = 50
     needs: ClassVar[type[Operator]] = LinearOperator
 
     def __post_init__(self) -> None:
@@ -57,18 +60,30 @@ class PlugAndPlay(Start):
     def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:
         operator, process = observation.operator, prior.process
         assert isinstance(operator, LinearOperator)
-        level, back = noise_level(observation).clamp(min=self.floor), operator.adjoint(observation.y)
-        v = operator.pinv(observation.y)
+        length, _ = reading_scale(operator)
+        level, back = noise_level(observation).clamp(min=self.floor * length), operator.adjoint(observation.y)
+        x = v = operator.pinv(observation.y)
         u = torch.zeros_like(v)
         previous = self.levels()[0]
         for index, sigma_d in enumerate(self.levels()):
             u, previous = u * (sigma_d / previous) ** 2, sigma_d  # u is scaled by the penalty 1 / sigma_d^2
             weight = level**2 / sigma_d**2
-            x = operator.solve_normal(back + expand(weight, v) * (v - u), weight)
+            x = self._nearest(operator, x, back + expand(weight, v) * (v - u), weight)
             t = process.time_at_ratio(torch.full_like(top, float(sigma_d)))
             v = prior.estimate(State(expand(process.alpha(t), x) * (x + u), t, index)).x0
             u = u + x - v
         return State(v, torch.zeros_like(top))
+
+    def _nearest(self, operator: LinearOperator, x: Tensor, rhs: Tensor, weight: Tensor) -> Tensor:
+        """(A^T A + weight I)^{-1} rhs, from x where it takes iterations."""
+        if not operator.iterative_pinv:
+            return operator.solve_normal(rhs, weight)
+        w = expand(weight, x)
+
+        def normal(p: Tensor) -> Tensor:
+            return operator.adjoint(operator(p)) + w * p
+
+        return x + conjugate_gradients(normal, rhs - normal(x), iterations=self.inner)
 
 
 @dataclass(frozen=True)
@@ -80,7 +95,9 @@ class TotalVariation(Start):
 
     Args:
         iterations: of ADMM.
-        lam: weight of the variation, in the prior's units; None: `per_noise` sigma_y + 1e-4.
+        lam: weight of the variation, in the prior's units; None: `per_noise` sigma_y + 1e-4. For a sinogram, sigma_y
+            counts in pixel lengths and the weight is multiplied by the number of views, the square of what they see of
+            a pixel: it does not depend on the sinogram's unit.
         rho: the penalty, as a multiple of lam.
         per_noise: weight per noise level; proportional to sigma_y, since lam bounds how far the residual may go.
     """
@@ -101,7 +118,9 @@ class TotalVariation(Start):
         operator = observation.operator
         assert isinstance(operator, LinearOperator)
         level = noise_level(observation)
-        lam = torch.full_like(level, self.lam) if self.lam is not None else self.per_noise * level + 1e-4
+        length, views = reading_scale(operator)
+        lam = torch.full_like(level, self.lam) if self.lam is not None else self.per_noise * level / length + 1e-4
+        lam = views * length**2 * lam
         rho = expand(self.rho * lam, observation.y)
         back = operator.adjoint(observation.y)
         x = operator.pinv(observation.y)
