@@ -130,16 +130,24 @@ def bad(task: str, label: str) -> dict[str, float]:
 
 
 @pytest.fixture
-def reproduced(tmp_path: Path) -> Results:
-    timed(tmp_path, 3.1)
-    return made_up(tmp_path, good)
+def folder(tmp_path: Path) -> Path:
+    """Of the paper's results, in a folder of all papers'."""
+    made = tmp_path / "ssd"
+    made.mkdir()
+    return made
 
 
 @pytest.fixture
-def refuted(tmp_path: Path) -> Results:
-    timed(tmp_path, 9.0)
-    inverted(tmp_path, lambda factor, eta: 1 - 0.1 / factor - eta)
-    return made_up(tmp_path, bad)
+def reproduced(folder: Path) -> Results:
+    timed(folder, 3.1)
+    return made_up(folder, good)
+
+
+@pytest.fixture
+def refuted(folder: Path) -> Results:
+    timed(folder, 9.0)
+    inverted(folder, lambda factor, eta: 1 - 0.1 / factor - eta)
+    return made_up(folder, bad)
 
 
 @pytest.mark.parametrize("name", ["S1", "S2", "S3", "S4", "S6", "S7"])
@@ -195,24 +203,22 @@ def test_an_interval_on_both_sides_decides_nothing() -> None:
 
 
 def test_the_page_is_what_the_result_files_give() -> None:
-    assert page.PAGE.read_text(encoding="utf-8") == page.text(Results(page.RESULTS)), (
-        "run python -m pellucid.bench.claims page"
-    )
+    assert page.PAGE.read_text(encoding="utf-8") == page.text(page.RESULTS), "run python -m pellucid.bench.claims page"
 
 
 def test_the_page_has_every_claim_once_and_a_changed_result_changes_it(refuted: Results) -> None:
     text = page.PAGE.read_text(encoding="utf-8")
     for claim in CLAIMS:
         assert len(re.findall(rf"^\| \[?{claim.name}\b", text, flags=re.MULTILINE)) == 1
-    assert "**not reproduced**" in "\n".join(page._overview(page.test_all(refuted)))
+    assert "**not reproduced**" in "\n".join(page._overview(page.test_all(refuted.folder.parent)))
 
 
 def test_a_missing_experiment_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingResults):
         Results(tmp_path).table("rows")
-    tested = {one.claim.name: one for one in page.test_all(Results(tmp_path))}
-    assert tested["S1"].verdict == page.UNRUN and tested["R1"].verdict == page.UNTESTED
-    assert page.UNRUN in page.text(Results(tmp_path))
+    tested = {one.claim.name: one for one in page.test_all(tmp_path)}
+    assert tested["S1"].verdict == tested["R1"].verdict == page.UNRUN and tested["A1"].verdict == page.UNTESTED
+    assert page.UNRUN in page.text(tmp_path)
 
 
 def test_divergence_is_that_of_two_gaussians() -> None:

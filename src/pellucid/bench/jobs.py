@@ -28,6 +28,7 @@ class Run:
         name: of the method.
         nfe: network calls asked for; None for a method that has no such number.
         given: options of the plan.
+        priors: the only ones that it runs with; all if empty.
     """
 
     label: str
@@ -35,6 +36,11 @@ class Run:
     name: str
     nfe: int | None
     given: tuple[tuple[str, Any], ...]
+    priors: tuple[str, ...] = ()
+
+    def runs_with(self, prior: str) -> bool:
+        """Whether the plan pairs it with the prior of that name."""
+        return not self.priors or prior in self.priors
 
     @property
     def preset(self) -> Preset:
@@ -100,7 +106,7 @@ def _variants(method: MethodPlan, task: str) -> Iterator[Run]:
         base = method.label or method.name
         label = f"{base}-{nfe}" if nfe is not None and (several or method.label is None) else base
         family = base if several or method.label is None else base.removesuffix(f"-{nfe}")
-        yield Run(label, family, method.name, nfe, tuple(sorted(options.items())))
+        yield Run(label, family, method.name, nfe, tuple(sorted(options.items())), tuple(method.priors))
 
 
 def levels(plan: Plan) -> Iterator[Level]:
@@ -124,7 +130,7 @@ def jobs(
     """
     for prior, fingerprint in priors.items():
         for level in levels(plan):
-            for run in runs(plan, level.task.name):
+            for run in (r for r in runs(plan, level.task.name) if r.runs_with(prior)):
                 for seed in plan.seeds:
                     context = [run.name, options[run, level], run.nfe, fingerprint, precision, seed]
                     if networks := hashes.of_networks(run.name, options[run, level]):

@@ -148,6 +148,7 @@ class MethodPlan:
         options: of the method.
         by_task: further options for single tasks, by the task's name.
         tasks: only these; all if empty.
+        priors: only with these of the plan's; with all if empty.
         config: a file that `pellucid tune` wrote; what is given here goes first.
     """
 
@@ -157,6 +158,7 @@ class MethodPlan:
     options: dict[str, Any] = field(default_factory=dict)
     by_task: dict[str, dict[str, Any]] = field(default_factory=dict)
     tasks: list[str] = field(default_factory=list)
+    priors: list[str] = field(default_factory=list)
     config: str | None = None
 
     def __post_init__(self) -> None:
@@ -175,6 +177,10 @@ class MethodPlan:
         simple = all(isinstance(value, bool | int | float | str) for value in values)
         require(simple, f"{where}: an option is a number, a text, true or false")
         require(isinstance(self.tasks, list), f"{where}: tasks is a list of names")
+        priors: Any = self.priors
+        require(
+            isinstance(priors, list) and all(isinstance(p, str) for p in priors), f"{where}: priors is a list of names"
+        )
 
     def _fill(self, config: object) -> None:
         from pellucid.bench.settings_file import load
@@ -191,6 +197,8 @@ class MethodPlan:
 @dataclass(frozen=True)
 class Plan:
     """An experiment: every picture x task x noise level x method x nfe x prior x seed.
+
+    A method that names `priors` runs with those alone: so pixel and latent methods stand in one plan and in one table.
 
     Args:
         data, prior, task, method: see there.
@@ -247,6 +255,8 @@ class Plan:
         for method in self.method:
             for name in (*method.tasks, *method.by_task):
                 require(name in names, f"[[method]] {method.name}: there is no task named {name!r}")
+            for name in method.priors:
+                require(name in self.prior.names, f"[[method]] {method.name}: [prior] names has no {name!r}")
 
     @classmethod
     def load(cls, path: Path) -> Plan:

@@ -165,7 +165,7 @@ def _check_run(
     check_types(run.preset, dict(run.given))
     method = run.build(operator)
     problem = Problem(torch.zeros(1, *operator.measurement_shape), operator, level.told(name))
-    for prior in fingerprints:
+    for prior in filter(run.runs_with, fingerprints):
         method.check(problem, priors.loaded(prior, *how))
 
 

@@ -9,16 +9,19 @@ from typing import Annotated
 import typer
 
 from pellucid import zoo
+from pellucid.bench.claims import ceiling as encoding
 from pellucid.bench.claims import collect as collecting
 from pellucid.bench.claims import inversion as inverting
 from pellucid.bench.claims import page as paging
 from pellucid.bench.claims import plots
+from pellucid.bench.claims import slices as slicing
 from pellucid.bench.claims import timing as taking_time
+from pellucid.bench.claims.papers import PAPERS
 from pellucid.bench.plan import Data
+from pellucid.errors import UnknownNameError
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
-PLANS = ("ssd-table1", "ssd-inpainting", "ssd-inversion", "ssd-plus", "ssd-causes", "ssd-scales")
 RUNS = (("ssd", 30), ("ddnm", 100))
 
 Pictures = Annotated[Path, typer.Option(help="Folder of pictures.")]
@@ -27,6 +30,7 @@ Count = Annotated[int | None, typer.Option(help="The first so many; all if not g
 Prior = Annotated[str, typer.Option(help="Name or folder.")]
 Precision = Annotated[str, typer.Option(help="As in a plan.")]
 PHOTOS = Path("../shared/photos/eval")
+SLICES = Path("../shared/ct/eval_other_patients.npz")
 
 
 @app.command()
@@ -58,14 +62,42 @@ def timing(
 
 
 @app.command()
+def slices(
+    out: Annotated[Path, typer.Argument(help="A folder.")],
+    source: Annotated[Path, typer.Option(help="An .npz of slices in Hounsfield units.")] = SLICES,
+    count: Annotated[int, typer.Option(help="Phantoms.")] = 6,
+) -> None:
+    """R4, R5: CT slices of other patients, and phantoms, as files that a plan reads."""
+    slicing.study(source, out, count)
+
+
+@app.command()
+def ceiling(
+    out: Annotated[Path, typer.Argument(help="A CSV file.")],
+    pictures: Pictures = PHOTOS,
+    size: Size = 128,
+    count: Count = 6,
+    prior: Prior = "photo-vq",
+) -> None:
+    """R1: what an autoencoder makes of the true pictures."""
+    encoding.study(prior, Data(pictures, size=size, crop="square", count=count), out)
+
+
+@app.command()
 def collect(
+    paper: Annotated[str, typer.Argument(help="Its name: ssd, resample.")],
     runs: Annotated[Path, typer.Argument(help="Folder of the runs, named as their plans.")],
-    out: Annotated[Path, typer.Option(help="Folder of the result files.")] = paging.ROOT / "bench/results/ssd",
+    out: Annotated[Path | None, typer.Option(help="Folder of the result files.")] = None,
 ) -> None:
     """Small result files from finished runs."""
-    collecting.collect(runs, out, PLANS)
-    if (runs / "ssd-inversion").is_dir():
-        plots.strip(runs / "ssd-inversion", out)
+    known = {one.name: one for one in PAPERS}
+    if paper not in known:
+        raise UnknownNameError("paper", paper, known)
+    folder = out or paging.RESULTS / paper
+    collecting.collect(runs, folder, known[paper].plans)
+    for plan, strip in ((plan, strip) for strips in known[paper].strips.values() for plan, strip in strips):
+        if (runs / plan).is_dir():
+            plots.strip(runs / plan, folder, strip)
 
 
 @app.command()

@@ -21,9 +21,11 @@ from pellucid.images import read
 from pellucid.metrics.frechet import frechet_distance, moments
 from pellucid.zoo import Card, find
 
-COLUMNS = ("plan", "task", "label", "image", "nfe", "psnr", "effnet_distance", "residual", "detail", "seconds")
+WHERE = ("plan", "task", "label", "image")
+NUMBERS = ("nfe", "psnr", "ssim", "effnet_distance", "residual", "detail", "seconds")
+COLUMNS = (*WHERE, "seeds", *NUMBERS, "spread")
 REPLICATES = 100
-COPIED = ("inversion.csv", "timing.csv")
+COPIED = ("inversion.csv", "timing.csv", "ceiling.csv")
 
 
 def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
@@ -48,11 +50,14 @@ def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
         names = {image["name"] for image in plan_json["images"]}
         tasks = {task["name"] for task in plan_json["plan"]["task"]}
         found = [row for row in Store(folder).read() if row["image"] in names and row["task"] in tasks]
+        asked = set(plan_json.get("keys", (row["key"] for row in found)))
+        found = [row for row in found if row["key"] in asked]
         if failed := [row for row in found if row["status"] != "ok"]:
             raise ConfigError(f"{folder}: {len(failed)} rows failed, the first with {failed[0]['error']}")
-        found = [row for group in _groups(found).values() if len(group) == len(names) for row in group]
+        whole = len(names) * len(plan_json["plan"].get("seeds", (0,)))
+        found = [row for group in _groups(found).values() if len(group) == whole for row in group]
         found.sort(key=lambda row: (row["task"], row["label"], row["image"]))
-        rows += [{**row, "plan": plan, "detail": detail(folder / "pictures", row)} for row in found]
+        rows += [{**row, "plan": plan} for row in _over_seeds(found, folder / "pictures")]
         sets += _sets(plan, found, _features(folder))
         records[plan] = _record(plan_json, found)
     save_table(out / "rows.csv", rows, COLUMNS)
@@ -61,6 +66,34 @@ def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
         if (runs / name).is_file():
             shutil.copyfile(runs / name, out / name)
     save_json(out / "provenance.json", records)
+
+
+def _over_seeds(rows: Sequence[dict[str, Any]], pictures: Path) -> list[dict[str, Any]]:
+    """One row a picture: means over the seeds; `spread` is what the seeds differ by."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        group = groups.setdefault((row["task"], row["label"], row["image"]), [])
+        group.append({**row, "detail": detail(pictures, row)})
+    return [
+        {name: row[name] for name in WHERE[1:] for row in group[:1]}
+        | {name: _mean([row.get(name) for row in group]) for name in NUMBERS}
+        | {"seeds": len(group), "spread": spread([pictures / f"{row['key']}.png" for row in group])}
+        for group in groups.values()
+    ]
+
+
+def _mean(values: Sequence[Any]) -> Any:
+    """Of numbers; "" where there are none. A single number stays as it is."""
+    if any(value in (None, "") for value in values):
+        return ""
+    return values[0] if len(values) == 1 else float(np.mean(values))
+
+
+def spread(files: Sequence[Path]) -> float | str:
+    """sqrt of the mean over pixels of the variance over pictures (n - 1); "" where fewer than two were kept."""
+    if len(files) < 2 or not all(file.is_file() for file in files):
+        return ""
+    return float(torch.stack([read(file).pixels for file in files]).var(0).mean().sqrt())
 
 
 def _groups(rows: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[dict[str, Any]]]:

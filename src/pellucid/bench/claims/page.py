@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from pellucid.bench.claims import causes, plots, ssd
+from pellucid.bench.claims import plots
 from pellucid.bench.claims.claim import CLAIMS, Claim
+from pellucid.bench.claims.papers import PAPERS, Paper
 from pellucid.bench.claims.results import MissingResults, Results
 from pellucid.bench.claims.verdict import Part, verdict
 from pellucid.cli.console import say
@@ -16,11 +18,12 @@ from pellucid.images.atomic import replacing
 ROOT = Path(__file__).parents[4]
 PAGE = ROOT / "docs" / "reproduction.md"
 IMAGES = ROOT / "docs" / "images" / "reproduction"
-RESULTS = ROOT / "bench" / "results" / "ssd"
+RESULTS = ROOT / "bench" / "results"
 MADE = "<!-- made by `python -m pellucid.bench.claims page` from bench/results; change it there -->"
 SIGN = {True: "yes", False: "no", None: "undecided"}
 UNTESTED = "not yet tested: the method is not built"
 UNRUN = "not yet tested: its experiment was not run"
+COLUMNS = (("psnr", "PSNR / dB", ".2f"), ("ssim", "SSIM", ".3f"), ("effnet_distance", "feature distance", ".4f"))
 
 INTRODUCTION = """\
 # What the papers claim, and what became of it here
@@ -30,7 +33,7 @@ interval of its figure meets it, is refuted if none of the interval does, and is
 **reproduced**. Some do: **partly**. None does and at least one is refuted: **not reproduced**. None is decided: **not
 testable here**. The verdicts are computed from the result files; none is written by hand.
 
-The papers' numbers belong to their priors, which are fifteen to seventy times larger than the one used here. So
+The papers' numbers belong to their priors, which are fifteen to seventy times larger than the ones used here. So
 directions and ratios are tested, not values."""
 
 READING = """\
@@ -39,7 +42,9 @@ Differences are paired: the same pictures, measurements and seeds for both metho
 the features of EfficientNet-Lite0; they stand in for LPIPS and FID, and are neither. Their differences are in percent
 of the second method's. Intervals of Fréchet distances are quantiles over 100 resamples of the pictures, with which such
 a distance has a bias that mostly cancels in a difference. An interval says how sure the figure is for pictures like
-these, with this prior; of forty parts, two may well lie outside of theirs by chance.
+these, with this prior; of forty parts, two may well lie outside of theirs by chance. Where there are three pictures,
+there is no interval: the part holds if all three meet its criterion, is refuted if none does, and the figure is all
+three.
 
 What was decided after looking: the tasks of Table 1 were run on 12 pictures first, and on all 24 once their intervals
 had left many parts undecided; the parts of S5 on predicted noise and Theorem 1 were added after its first figures; what
@@ -73,29 +78,35 @@ class Tested:
         return f"{text}, {held.count(None)} undecided" if None in held else text
 
 
-def test_all(results: Results) -> list[Tested]:
-    """Every claim, tested or not."""
-    return [_tested(claim, results) for claim in CLAIMS]
+def test_all(folder: Path) -> list[Tested]:
+    """Every claim, tested or not, on the results in `folder`, which has a folder for every paper."""
+    return [_tested(claim, folder) for claim in CLAIMS]
 
 
-def _tested(claim: Claim, results: Results) -> Tested:
-    if claim.name not in ssd.TESTS:
+def _tested(claim: Claim, folder: Path) -> Tested:
+    paper = _paper(claim)
+    if paper is None:
         return Tested(claim, (), UNTESTED)
     try:
-        return Tested(claim, tuple(ssd.TESTS[claim.name](results)))
-    except MissingResults:
+        return Tested(claim, tuple(paper.tests[claim.name](paper.results(folder))))
+    except (MissingResults, KeyError):
         return Tested(claim, (), UNRUN)
 
 
-def text(results: Results) -> str:
-    """The page."""
-    tested = test_all(results)
+def _paper(claim: Claim) -> Paper | None:
+    """The paper that the claim is of, if its method is built."""
+    return next((paper for paper in PAPERS if claim.name[0] == paper.letter), None)
+
+
+def text(folder: Path) -> str:
+    """The page, from the results of all papers."""
+    tested = test_all(folder)
     blocks = [MADE, INTRODUCTION, "\n".join(_overview(tested)), "## How to read the figures", READING]
-    blocks += _settings(results)
+    blocks += _settings(folder)
     for one in tested:
-        if one.parts:
-            blocks += _section(one, results)
-    blocks += _numbers(results)
+        if one.parts and (paper := _paper(one.claim)):
+            blocks += _section(one, paper, paper.results(folder))
+    blocks += _numbers(folder)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -110,81 +121,101 @@ def _overview(tested: list[Tested]) -> Iterator[str]:
         yield f"| {name} | {claim.paper} | {said} | {strong} | {one.count if one.parts else ''} |"
 
 
-def _section(one: Tested, results: Results) -> Iterator[str]:
+def _section(one: Tested, paper: Paper, results: Results) -> Iterator[str]:
     claim = one.claim
     yield f"## {claim.name}"
     yield f"{claim.paper}, {claim.where}: {claim.text}"
-    yield f"**{one.verdict.capitalize()}**: {one.count}. {ssd.EXPERIMENTS[claim.name]}"
+    yield f"**{one.verdict.capitalize()}**: {one.count}. {paper.experiments[claim.name]}"
     lines = ["| part | criterion | figure, 95 % interval | holds |", "|---|---|---|---|"]
     lines += [f"| {p.what} | {p.criterion} | {p.figure} | {SIGN[p.holds]} |" for p in one.parts]
     yield "\n".join(lines)
     if claim.name in plots.PLOTS:
         yield f"![{plots.PLOTS[claim.name][0]}](images/reproduction/{claim.name.lower()}.png)"
-    if claim.name == "S4" and (results.folder / plots.STRIP).is_file():
-        yield f"![Inversion without back-projection](../bench/results/ssd/{plots.STRIP})"
-    if one.verdict != "reproduced" and (found := causes.of(claim.name, results)):
+    for _, strip in paper.strips.get(claim.name, ()):
+        if (results.folder / strip.file).is_file():
+            yield f"![{strip.title}](../bench/results/{paper.name}/{strip.file})"
+    if one.verdict != "reproduced" and (found := paper.causes(claim.name, results)):
+        yield found
+    if found := paper.remarks(claim.name, results):
         yield found
 
 
-def _settings(results: Results) -> Iterator[str]:
-    plans: Mapping[str, dict[str, object]] = results.provenance
-    if not plans:
-        return
+def _settings(folder: Path) -> Iterator[str]:
     lines = ["## What was run", ""]
     lines += [
         "| command | pictures | prior's weights, precision | reconstruction, wall time on a busy core |",
         "|---|---|---|---|",
     ]
-    for name, record in plans.items():
-        source = record["source"]
-        weights = ", ".join(f"{p} {str(digest)[:12]}" for p, digest in dict(record["weights"]).items())  # type: ignore[call-overload]
-        pictures = f"{record['pictures']} of {record['size']} x {record['size']}, {record['crop']}"
-        command = f"pellucid bench {source} -o runs/{name}"
-        lines.append(f"| `{command}` | {pictures} | {weights}, {record['precision']} | {record['seconds']} s |")
-    for study in ("inversion", "timing"):
+    heads = len(lines)
+    for paper in PAPERS:
+        results = paper.results(folder)
+        if results.provenance:
+            lines += [f"| `python -m pellucid.bench.claims {study}` | | | |" for study in paper.before]
+        lines += [_ran(name, record) for name, record in results.provenance.items()]
+        for study in paper.studies:
+            try:
+                count = len({row["image"] for row in results.table(study)})
+            except MissingResults:
+                continue
+            command = f"python -m pellucid.bench.claims {study} runs/{study}.csv --count {count}"
+            lines.append(f"| `{command}` | {count} of 128 x 128, square | as above | |")
+        if results.provenance:
+            lines.append(f"| `python -m pellucid.bench.claims collect {paper.name} runs` | | | |")
+    if len(lines) > heads:
+        lines.append("| `python -m pellucid.bench.claims page` | | | |")
+        yield "\n".join(lines)
+
+
+def _ran(name: str, record: dict[str, Any]) -> str:
+    weights = ", ".join(f"{p} {str(digest)[:12]}" for p, digest in dict(record["weights"]).items())
+    size = "" if record["size"] is None else f" of {record['size']} x {record['size']}, {record['crop']}"
+    command = f"pellucid bench {record['source']} -o runs/{name}"
+    seconds = f"{record['seconds']} s"
+    return f"| `{command}` | {record['pictures']}{size} | {weights}, {record['precision']} | {seconds} |"
+
+
+def _numbers(folder: Path) -> Iterator[str]:
+    """The means behind the differences."""
+    first = True
+    for paper in PAPERS:
+        results = paper.results(folder)
         try:
-            count = len({row["image"] for row in results.table(study)})
+            keys = results.groups
         except MissingResults:
             continue
-        command = f"python -m pellucid.bench.claims {study} runs/{study}.csv --count {count}"
-        lines.append(f"| `{command}` | {count} of 128 x 128, square | as above | |")
-    lines.append("| `python -m pellucid.bench.claims collect runs` | | | |")
-    lines.append("| `python -m pellucid.bench.claims page` | | | |")
-    yield "\n".join(lines)
+        if first:
+            yield "## The means"
+            first = False
+        for plan in dict.fromkeys(key[0] for key in keys):
+            title = f"{results.provenance[plan]['title']}:"
+            yield "\n".join([title, "", *_means(results, plan, [key[1:] for key in keys if key[0] == plan])])
 
 
-def _numbers(results: Results) -> Iterator[str]:
-    """The means behind the differences."""
-    try:
-        keys = results.groups
-    except MissingResults:
-        return
-    yield "## The means"
-    for plan in dict.fromkeys(key[0] for key in keys):
-        lines = [f"{results.provenance[plan]['title']}:", ""]
-        lines += [
-            "| task | method | PSNR / dB | feature distance | Fréchet distance | residual |",
-            "|---|---|---|---|---|---|",
-        ]
-        for _, task, label in (key for key in keys if key[0] == plan):
-            psnr, distance, residual = (
-                results.values(plan, task, label, column).mean() for column in ("psnr", "effnet_distance", "residual")
-            )
-            frechet = results.frechet(plan, task, label)[0]
-            lines.append(f"| {task} | {label} | {psnr:.2f} | {distance:.4f} | {frechet:.0f} | {residual:.4f} |")
-        yield "\n".join(lines)
+def _means(results: Results, plan: str, groups: list[tuple[str, str]]) -> Iterator[str]:
+    """A table with the columns that were measured."""
+    measured = [column for column in COLUMNS if results.has(plan, *groups[0], column[0])]
+    frechet = results.has_sets(plan, *groups[0])
+    names = [name for _, name, _ in measured] + ["Fréchet distance"] * frechet + ["residual"]
+    yield f"| task | method | {' | '.join(names)} |"
+    yield "|---|---" + "|---" * len(names) + "|"
+    for task, label in groups:
+        cells = [f"{results.values(plan, task, label, column).mean():{form}}" for column, _, form in measured]
+        if frechet:
+            cells.append(f"{results.frechet(plan, task, label)[0]:.0f}")
+        cells.append(f"{results.values(plan, task, label, 'residual').mean():.4f}")
+        yield f"| {task} | {label} | {' | '.join(cells)} |"
 
 
 def write(*, check: bool = False) -> int:
     """Writes the page and its pictures, or only checks the page; 1 if it is out of date and is left so."""
-    results = Results(RESULTS)
-    made = text(results)
+    made = text(RESULTS)
     stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != made
     if check:
         say(f"{'out of date' if stale else 'up to date'}: {PAGE}")
         return int(stale)
     IMAGES.mkdir(parents=True, exist_ok=True)
-    plots.draw(results, IMAGES)
+    for paper in PAPERS:
+        plots.draw(paper.results(RESULTS), IMAGES, paper.tests)
     with replacing(PAGE) as partial:
         partial.write_text(made, encoding="utf-8")
     say(f"wrote {PAGE}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,25 @@ PLOTS: dict[str, tuple[str, Callable[[Results, Any], None], tuple[float, float]]
 }
 
 
-STRIP = "inversion.jpg"
+@dataclass(frozen=True)
+class Strip:
+    """Pictures of a run beside each other.
+
+    Attributes:
+        file: beside the results.
+        columns: title by label; "truth" is the true picture. A method that did not run is left out.
+        task: of the run.
+        count: pictures.
+        title: for the page.
+    """
+
+    file: str
+    columns: Mapping[str, str]
+    task: str
+    count: int
+    title: str
+
+
 COLUMNS = {
     "truth": "true picture",
     "pinv": "A^+ y",
@@ -93,27 +112,41 @@ COLUMNS = {
 }
 
 
-def strip(run: Path, out: Path, count: int = 4) -> None:
-    """Writes a JPEG of the first few pictures of ssd-inversion, method by method, from its folder."""
+INVERSION = Strip("inversion.jpg", COLUMNS, "sr4", 4, "Inversion without back-projection")
+
+
+def strip(run: Path, out: Path, what: Strip) -> None:
+    """Writes a JPEG of the first few pictures of a run, method by method, from its folder to the folder `out`."""
     figure_type = _matplotlib()
-    rows = Store(run).read()
-    names = sorted({row["image"] for row in rows})[:count]
-    files = {(row["image"], row["label"]): run / "pictures" / f"{row['key']}.png" for row in rows}
-    figure = figure_type(figsize=(1.6 * len(COLUMNS), 1.6 * count + 0.3), layout="constrained")
-    for place, (name, (label, title)) in enumerate(product(names, COLUMNS.items())):
-        axes = figure.add_subplot(count, len(COLUMNS), 1 + place)
+    rows = [row for row in Store(run).read() if row["task"] == what.task]
+    names = sorted({row["image"] for row in rows})[: what.count]
+    files = {(row["image"], row["label"]): run / "pictures" / f"{row['key']}.png" for row in reversed(rows)}
+    ran = {label: title for label, title in what.columns.items() if label == "truth" or (names[0], label) in files}
+    figure = figure_type(figsize=(1.6 * len(ran), 1.6 * len(names) + 0.3), layout="constrained")
+    for place, (name, (label, title)) in enumerate(product(names, ran.items())):
+        axes = figure.add_subplot(len(names), len(ran), 1 + place)
         path = run / "pictures" / f"truth-{name}.png" if label == "truth" else files[name, label]
-        axes.imshow(read(path).pixels.permute(1, 2, 0).numpy())
+        pixels = read(path).pixels
+        axes.imshow(pixels.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
         if name == names[0]:
             axes.set_title(title, fontsize=9)
-    figure.savefig(out / STRIP, dpi=90, pil_kwargs={"quality": 85})
+    figure.savefig(out / what.file, dpi=90, pil_kwargs={"quality": 85})
 
 
-def draw(results: Results, folder: Path) -> None:
-    """Writes a PNG for every plot whose experiment was run. Raises `ConfigError` where matplotlib is not installed."""
+def draw(results: Results, folder: Path, claims: Container[str]) -> None:
+    """Writes a PNG for every plot whose experiment was run.
+
+    Args:
+        results: of one paper.
+        folder: of the pictures.
+        claims: of that paper.
+
+    Raises:
+        ConfigError: matplotlib is not installed.
+    """
     figure_type = _matplotlib()
-    for name, (_, plot, size) in PLOTS.items():
+    for name, (_, plot, size) in ((name, what) for name, what in PLOTS.items() if name in claims):
         figure = figure_type(figsize=size, layout="constrained")
         with suppress(MissingResults):
             plot(results, figure)

@@ -1,9 +1,10 @@
 """The committed result files of a paper's claims: text, so that a change of a number is seen.
 
-rows.csv          a line for every picture and method
+rows.csv          a line for every picture and method: means over the seeds
 sets.csv          Fréchet distances of whole sets, with replicates under resampled pictures
 inversion.csv     the predicted noise on the way up
 timing.csv        seconds of methods that took turns
+ceiling.csv       what an autoencoder makes of the true pictures
 provenance.json   priors, pictures, versions, machine, commands
 """
 
@@ -75,7 +76,24 @@ class Results:
         rows = self._rows.get((plan, task, label))
         if rows is None:
             raise MissingResults(f"{plan}: no rows of {label} on {task}")
-        return np.array([float(rows[image][column]) for image in sorted(rows)])
+        values = [rows[image].get(column, "") for image in sorted(rows)]
+        if "" in values:
+            raise MissingResults(f"{plan}: {column} of {label} on {task} was not measured")
+        return np.array([float(value) for value in values])
+
+    def has(self, plan: str, task: str, label: str, column: str) -> bool:
+        """Whether the column was measured of that method."""
+        try:
+            return len(self.values(plan, task, label, column)) > 0
+        except MissingResults:
+            return False
+
+    def has_sets(self, plan: str, task: str, label: str) -> bool:
+        """Whether Fréchet distances were measured of that method."""
+        try:
+            return len(self.frechet(plan, task, label)) > 0
+        except MissingResults:
+            return False
 
     @property
     def groups(self) -> list[tuple[str, str, str]]:
@@ -85,6 +103,13 @@ class Results:
     def labels(self, plan: str, task: str) -> list[str]:
         """Of the methods that ran."""
         return [label for p, t, label in self._rows if (p, t) == (plan, task)]
+
+    def images(self, plan: str, task: str, label: str) -> list[str]:
+        """The pictures' names, in their order. Raises `MissingResults`."""
+        rows = self._rows.get((plan, task, label))
+        if rows is None:
+            raise MissingResults(f"{plan}: no rows of {label} on {task}")
+        return sorted(rows)
 
     def frechet(self, plan: str, task: str, label: str) -> Floats:
         """The distance to the true pictures, and after it its replicates. Raises `MissingResults`."""

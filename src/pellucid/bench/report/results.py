@@ -21,7 +21,7 @@ COSTS = ("seconds", "memory_mib", "nfe", "vjp")
 
 @dataclass(frozen=True)
 class Group:
-    """What is compared in one table: one prior on one task at one noise level."""
+    """What is compared in one table: one prior, or methods with a prior each, on one task at one noise level."""
 
     prior: str
     task: str
@@ -201,10 +201,18 @@ def _groups(rows: list[Row], plans: Sequence[dict[str, Any]]) -> Iterable[Group]
         by_name = order.get(row["label"], order.get(row["family"], order.get(row["method"], len(order))))
         return by_name, row["nfe_asked"] or 0, row["label"], row["image"], row["seed"]
 
-    keys = dict.fromkeys((row["prior"], row["task"], row["noise"]) for row in rows)
+    paired = [_paired(plan["plan"]) for plan in plans]
+    of = {row["key"]: paired[row["folder"]] or row["prior"] for row in rows}
+    keys = dict.fromkeys((of[row["key"]], row["task"], row["noise"]) for row in rows)
     for prior, task, noise in sorted(keys, key=lambda k: (k[0], tasks.index(k[1]) if k[1] in tasks else 99, k[2])):
-        mine = [row for row in rows if (row["prior"], row["task"], row["noise"]) == (prior, task, noise)]
+        mine = [row for row in rows if (of[row["key"]], row["task"], row["noise"]) == (prior, task, noise)]
         yield Group(prior, task, noise, tuple(sorted(mine, key=place)))
+
+
+def _paired(plan: dict[str, Any]) -> str:
+    """The priors of a plan that gives every method one of its own, whose rows belong into one table; "" for others."""
+    priors = [method.get("priors", []) for method in plan["method"]]
+    return " and ".join(dict.fromkeys(p for (p,) in priors)) if all(len(p) == 1 for p in priors) else ""
 
 
 RESIDUAL = METRICS["residual_rms"]

@@ -1,0 +1,73 @@
+"""The papers whose claims are tested: what of each stands where."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pellucid.bench.claims import causes, plots, remarks, resample, ssd, strips
+from pellucid.bench.claims.results import Results
+from pellucid.bench.claims.verdict import Part
+
+
+def nothing(name: str, results: Results) -> str:
+    """No text."""
+    return ""
+
+
+@dataclass(frozen=True)
+class Paper:
+    """A paper.
+
+    Attributes:
+        name: of its folder in bench/results.
+        letter: that its claims begin with.
+        plans: names of the plans in papers/claims, in the order of the page.
+        tests: by claim, its parts from the results.
+        experiments: by claim, a sentence on what was run.
+        causes: of a claim that was not reproduced, text from the results; "" where there is nothing to say.
+        remarks: of any claim, likewise.
+        before: commands of `python -m pellucid.bench.claims` that the plans need.
+        studies: its other commands, whose files are copied beside the results.
+        strips: by claim, pictures of runs: pairs of a plan and what is shown of it.
+    """
+
+    name: str
+    letter: str
+    plans: tuple[str, ...]
+    tests: Mapping[str, Callable[[Results], Iterator[Part]]]
+    experiments: Mapping[str, str]
+    causes: Callable[[str, Results], str] = nothing
+    remarks: Callable[[str, Results], str] = nothing
+    before: tuple[str, ...] = ()
+    studies: tuple[str, ...] = ()
+    strips: Mapping[str, tuple[tuple[str, plots.Strip], ...]] = field(default_factory=dict)
+
+    def results(self, folder: Path) -> Results:
+        """Its result files."""
+        return Results(folder / self.name)
+
+
+SSD = Paper(
+    name="ssd",
+    letter="S",
+    plans=("ssd-table1", "ssd-inpainting", "ssd-inversion", "ssd-plus", "ssd-causes", "ssd-scales"),
+    tests=ssd.TESTS,
+    experiments=ssd.EXPERIMENTS,
+    causes=causes.of,
+    studies=("inversion", "timing"),
+    strips={"S4": (("ssd-inversion", plots.INVERSION),)},
+)
+RESAMPLE = Paper(
+    name="resample",
+    letter="R",
+    plans=resample.PLANS,
+    tests=resample.TESTS,
+    experiments=resample.EXPERIMENTS,
+    remarks=remarks.of,
+    before=("slices runs/ct-slices",),
+    studies=("ceiling",),
+    strips=strips.STRIPS,
+)
+PAPERS = (SSD, RESAMPLE)

@@ -1,0 +1,96 @@
+"""What else the experiments on ReSample's claims show: tables from the result files; they count towards no verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from pellucid.bench.claims.comparing import Pair, decibel, percent
+from pellucid.bench.claims.resample import OTHERS, PARTS, PHOTOS, TASKS
+from pellucid.bench.claims.results import MissingResults, Results
+
+NOISY = ("sr4 0.05", "deblur 0.05")
+OPTIONS = "resample-options"
+
+
+def of(name: str, results: Results) -> str:
+    """What is said below a claim's table; a remark whose experiment was not run is left out."""
+    return "\n\n".join(text for remark in REMARKS.get(name, ()) if (text := _written(remark, results)))
+
+
+def _written(remark: Callable[[Results], Iterator[str]], results: Results) -> str:
+    try:
+        return "\n".join(remark(results))
+    except MissingResults:
+        return ""
+
+
+def ceiling(results: Results) -> Iterator[str]:
+    """R1: what the autoencoder makes of the true picture, and who is above it."""
+    rows = results.table("ceiling")
+    psnr, distance = (np.mean([float(row[c]) for row in rows]) for c in ("psnr", "effnet_distance"))
+    yield (
+        f"The autoencoder of the latent prior, `{rows[0]['codec']}`, gives the true pictures back at {psnr:.1f} dB and "
+        f"a feature distance of {distance:.3f}. A method that answers with what it decodes cannot be expected to do "
+        f"better where the measurement says more than that:"
+    )
+    yield ""
+    yield "| task | resample | best of the pixel methods |"
+    yield "|---|---|---|"
+    for task in TASKS:
+        found = {
+            label: results.values(PHOTOS, task, label, "psnr").mean()
+            for label in OTHERS[2:]
+            if label in results.labels(PHOTOS, task)
+        }
+        best = max(found, key=lambda label: found[label])
+        ours = results.values(PHOTOS, task, "resample", "psnr").mean()
+        yield f"| {task} | {ours:.2f} dB | {best}, {found[best]:.2f} dB |"
+
+
+def noisy(results: Results) -> Iterator[str]:
+    """R1: the same at five times the noise."""
+    yield "At noise 0.05, resample against the others:"
+    yield ""
+    yield f"| | {' | '.join(f'{task}: PSNR | {task}: feature distance' for task in NOISY)} |"
+    yield "|---|---|---|---|---|"
+    for other in OTHERS:
+        pairs = [Pair(results, PHOTOS, task, "resample", other) for task in NOISY]
+        cells = [c for p in pairs for c in (decibel(p.difference("psnr")), percent(p.percent("effnet_distance")))]
+        yield f"| {other} | {' | '.join(cells)} |"
+
+
+def options(results: Results) -> Iterator[str]:
+    """R1: the parts that the paper leaves open."""
+    yield "What the optional parts add to resample, a Latent-DPS step at every step and look-ahead by 5 steps:"
+    yield ""
+    yield "| task | | PSNR | feature distance |"
+    yield "|---|---|---|---|"
+    tasks = dict.fromkeys(task for plan, task, _ in results.groups if plan == OPTIONS)
+    if not tasks:
+        raise MissingResults(f"{OPTIONS} was not run")
+    for task in tasks:
+        for label in ("with guidance", "with look-ahead"):
+            pair = Pair(results, OPTIONS, task, label, "resample")
+            psnr, distance = pair.difference("psnr"), pair.percent("effnet_distance")
+            yield f"| {task} | {label} | {decibel(psnr)} | {percent(distance)} |"
+
+
+def variances(results: Results) -> Iterator[str]:
+    """R3: the figures behind the parts."""
+    yield "| task | | PSNR / dB | slopes | standard deviation over seeds | feature distance |"
+    yield "|---|---|---|---|---|---|"
+    for task in ("deblur", "deblur 0.05"):
+        for label in ("resample", "encoding"):
+            found = [
+                f"{results.values(PARTS, task, label, column).mean():.{digits}f}"
+                for column, digits in (("psnr", 2), ("detail", 3), ("spread", 4), ("effnet_distance", 4))
+            ]
+            yield f"| {task} | {label} | {' | '.join(found)} |"
+
+
+REMARKS: dict[str, tuple[Callable[[Results], Iterator[str]], ...]] = {
+    "R1": (ceiling, noisy, options),
+    "R3": (variances,),
+}
