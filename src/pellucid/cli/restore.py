@@ -61,6 +61,9 @@ def restore(
     keep_identity: KeepIdentity = False,
     device: Device = "auto",
     precision: Annotated[str, typer.Option(help="auto, float32 or bfloat16.")] = "auto",
+    save_memory: Annotated[
+        bool, typer.Option("--save-memory", help="Gradients through a latent prior's decoder: less memory, more time.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
     json: Json = False,
 ) -> None:
@@ -87,6 +90,7 @@ def restore(
         device=device,
         precision=precision,
         gain=poisson_gain(gain, photons),
+        save_memory=save_memory,
     )
     shown = None if window is None else display_window(window)
     pairs = jobs(pictures, output, "restored", depth)

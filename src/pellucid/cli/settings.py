@@ -40,6 +40,7 @@ class Request:
     device: str = "auto"
     precision: str = "auto"
     gain: float = 0.0
+    save_memory: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def understand(request: Request) -> Setup:
         check_types(preset, options)
         preset.build(request.nfe, **options)
     shape, device = _shape(request.shape), _device(request.device)
-    prior = load(request.prior, device, request.precision)
+    prior = load(request.prior, device, request.precision, checkpoint=request.save_memory)
     if preset is not None and is_denoiser(prior) and not _takes_denoisers(preset):
         raise CompatibilityError(
             f"--prior {request.prior} is a denoiser for plug-and-play methods, and {preset.name} begins with more "

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as checkpointed
 
 from pellucid.account import count_decode, count_decode_vjp, count_encode
+from pellucid.codec import sparing
 from pellucid.codec.base import Codec, Decoded
 from pellucid.errors import PriorError, ShapeError
 from pellucid.typing import Shape
@@ -37,7 +38,8 @@ class AutoencoderCodec(Codec):
         factor: a picture's side in latents; by default from the module's configuration.
         latent_channels, channels: of latents and pictures; likewise.
         quantise: False leaves out the code book (`force_not_quantize`).
-        checkpoint: the decoder's activations are computed again for its gradient instead of being kept.
+        checkpoint: the decoder's activations are computed again for its gradient instead of being kept: part by part
+            (`codec.sparing`) for the decoders of VQModel and AutoencoderKL, as a whole for others.
         autocast: dtype of the module's forward pass; None for the parameters' own.
 
     Raises:
@@ -97,7 +99,9 @@ class AutoencoderCodec(Codec):
     def decode(self, z: Tensor) -> Tensor:
         """(b, latent channels, h', w') -> (b, channels, factor h', factor w'), in [0, 1] but for overshoots."""
         run = self._decode
-        if self.checkpoint and torch.is_grad_enabled() and z.requires_grad:
+        if self.checkpoint and self._sparable():
+            run = self._decode_sparingly
+        elif self.checkpoint and torch.is_grad_enabled() and z.requires_grad:
 
             def run(h: Tensor) -> Tensor:
                 return checkpointed(self._decode, h, use_reentrant=False)
@@ -135,6 +139,19 @@ class AutoencoderCodec(Codec):
     def _decode(self, h: Tensor) -> Tensor:
         decode: Any = self.module.decode
         return _tensor(decode(h, force_not_quantize=not self.quantised) if self._takes_switch else decode(h))
+
+    def _sparable(self) -> bool:
+        """Whether the module is one whose decoder is known part by part; slices and tiles are its own way to spare."""
+        module: Any = self.module
+        known = type(module).__name__ in ("VQModel", "AutoencoderKL") and sparing.sparable(module.decoder)
+        own = getattr(module, "use_tiling", False) or getattr(module, "use_slicing", False)
+        return known and not own and not module.config.get("lookup_from_codebook")
+
+    def _decode_sparingly(self, h: Tensor) -> Tensor:
+        module: Any = self.module
+        if self.quantised:
+            h = module.quantize(h)[0]
+        return sparing.decode(module.decoder, h if module.post_quant_conv is None else module.post_quant_conv(h))
 
     def _run(self, function: Any, x: Tensor) -> Tensor:
         """In the module's dtype and on its device; the result in those of x."""

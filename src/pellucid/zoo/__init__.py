@@ -52,7 +52,9 @@ def available() -> list[Card]:
     return list(cards.values())
 
 
-def load(name: str | Path = DEFAULT, device: str = "cpu", precision: str = "auto") -> DiffusionPrior:
+def load(
+    name: str | Path = DEFAULT, device: str = "cpu", precision: str = "auto", *, checkpoint: bool = False
+) -> DiffusionPrior:
     """A shipped prior by name, or any prior by its folder (ours, or a diffusers UNet2DModel or pipeline folder).
 
     Args:
@@ -60,11 +62,25 @@ def load(name: str | Path = DEFAULT, device: str = "cpu", precision: str = "auto
         device: where the network goes.
         precision: "auto" is bfloat16 where it pays (see `fast_dtype`), "float32" or "bfloat16" say it outright;
             "openvino" and "onnxruntime" compile the network for the CPU, forward only (see `prior.compiled`).
+        checkpoint: gradients through an autoencoder's decoder take less memory and more time: what it computed on the
+            way is computed again, part by part. Results are the same to rounding.
 
     Raises:
         UnknownNameError: no prior of that name, and no such folder.
-        PriorError: files are missing or damaged, or the precision is none of these.
+        PriorError: files are missing or damaged, the precision is none of these, or `checkpoint` is asked of a prior
+            without an autoencoder.
     """
+    prior = _load(name, device, precision)
+    if checkpoint:
+        from pellucid.codec.autoencoder import AutoencoderCodec
+
+        if not isinstance(prior.codec, AutoencoderCodec):
+            raise PriorError(f"{name} has no autoencoder whose decoder could save memory; only latent priors have one")
+        prior.codec.checkpoint = True
+    return prior
+
+
+def _load(name: str | Path, device: str, precision: str) -> DiffusionPrior:
     if precision == "openvino" or precision == "onnxruntime":
         from pellucid.prior.compiled import compiled
 

@@ -9,6 +9,7 @@ import typer
 
 from pellucid import zoo
 from pellucid.bench.claims import hard as measuring_time
+from pellucid.bench.claims import memory as measuring_memory
 from pellucid.bench.plan import Data
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
@@ -32,6 +33,18 @@ def hard(
     setup = measuring_time.setup_of(prior, precision)
     loaded = zoo.load(prior, "cpu", precision)
     measuring_time.study(loaded, setup, data, out, task or tuple(measuring_time.TASKS))
+
+
+@app.command()
+def memory(
+    out: Annotated[Path, typer.Argument(help="A JSON file; a run that was cut short goes on in it.")] = RESULTS
+    / "memory.json",
+    size: Annotated[int, typer.Option(help="Side of the picture in pixels.")] = 256,
+    precision: Annotated[str, typer.Option(help="float32 or bfloat16, for all.")] = "float32",
+    model: Annotated[list[str] | None, typer.Option(help="ldm-vq-4, adm-ffhq, photo-latent; all if not given.")] = None,
+) -> None:
+    """Peak memory of ReSample, PSLD, Latent-DPS and DPS, each in a fresh process."""
+    measuring_memory.study(out, size, precision, model or tuple(measuring_memory.MODELS))
 
 
 if __name__ == "__main__":
