@@ -55,7 +55,7 @@ def resample(
     `as_released` is the published sampler, which differs from the paper: its sigma_t^2 is another one, its estimate
     takes too little noise off, the look-ahead of 5 steps is one step behind with its coefficients, Latent-DPS acts at
     every step and not through the network, the optimisers stop at 1e-6 whatever the noise, and the last latent is
-    optimised again. Of its settings only `nfe` can then be changed.
+    optimised again. Of its settings `nfe`, `pixel_steps` and `latent_steps` can then be changed.
 
     Args:
         nfe: DDIM steps; 50, and 500 for solver="adamw" and as_released.
@@ -72,7 +72,7 @@ def resample(
         as_released: the published sampler.
     """
     if as_released:
-        return released(500 if nfe is None else nfe)
+        return released(nfe or 500, pixel_steps, latent_steps or 500)
     fast = solver == "fast"
     if latent_steps is None:
         latent_steps = 3 if fast else 500
