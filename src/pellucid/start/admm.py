@@ -36,8 +36,8 @@ class PlugAndPlay(Start):
         sigma_d: the last denoiser level, in the prior's units.
         sigma_first: the first one; the levels fall geometrically over the first half of the iterations.
         floor: smallest sigma_y that is believed; of a sinogram in pixel lengths, whatever its unit.
-        inner: conjugate gradients in every iteration, from the last x, for operators without structure to invert by;
-            their inaccuracy is made up for in the following iterations, as the start is then nearer.
+        inner: conjugate gradients in every iteration, at most, for operators without structure to invert by. They begin
+            at v - u, which is the solution already in all directions that A does not see.
     """
 
     iterations: int = 30
@@ -62,28 +62,29 @@ class PlugAndPlay(Start):
         assert isinstance(operator, LinearOperator)
         length, _ = reading_scale(operator)
         level, back = noise_level(observation).clamp(min=self.floor * length), operator.adjoint(observation.y)
-        x = v = operator.pinv(observation.y)
+        v = operator.pinv(observation.y)
         u = torch.zeros_like(v)
         previous = self.levels()[0]
         for index, sigma_d in enumerate(self.levels()):
             u, previous = u * (sigma_d / previous) ** 2, sigma_d  # u is scaled by the penalty 1 / sigma_d^2
             weight = level**2 / sigma_d**2
-            x = self._nearest(operator, x, back + expand(weight, v) * (v - u), weight)
+            x = self._nearest(operator, v - u, back, weight)
             t = process.time_at_ratio(torch.full_like(top, float(sigma_d)))
             v = prior.estimate(State(expand(process.alpha(t), x) * (x + u), t, index)).x0
             u = u + x - v
         return State(v, torch.zeros_like(top))
 
-    def _nearest(self, operator: LinearOperator, x: Tensor, rhs: Tensor, weight: Tensor) -> Tensor:
-        """(A^T A + weight I)^{-1} rhs, from x where it takes iterations."""
+    def _nearest(self, operator: LinearOperator, near: Tensor, back: Tensor, weight: Tensor) -> Tensor:
+        """(A^T A + weight I)^{-1} (A^T y + weight near), `back` being A^T y."""
+        w = expand(weight, near)
         if not operator.iterative_pinv:
-            return operator.solve_normal(rhs, weight)
-        w = expand(weight, x)
+            return operator.solve_normal(back + w * near, weight)
 
         def normal(p: Tensor) -> Tensor:
             return operator.adjoint(operator(p)) + w * p
 
-        return x + conjugate_gradients(normal, rhs - normal(x), iterations=self.inner)
+        pull = back - operator.adjoint(operator(near))
+        return near + conjugate_gradients(normal, pull, iterations=self.inner)
 
 
 @dataclass(frozen=True)
