@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 from torch.utils.checkpoint import checkpoint as checkpointed
 
 PART = 8 * 2**20
@@ -95,10 +96,10 @@ class Bent(Feed):
         variance, mean = (torch.stack(values, 1) for values in zip(*found, strict=True))
         factor = (variance + self.norm.eps).rsqrt().repeat_interleave(self.width, 1)
         mean = mean.repeat_interleave(self.width, 1)
-        if self.norm.weight is not None:
+        if self.norm.affine:
             factor = factor * self.norm.weight
         shift = -mean * factor
-        if self.norm.bias is not None:
+        if self.norm.affine:
             shift = shift + self.norm.bias
         return torch.stack([factor, shift])[..., None, None]
 
@@ -107,8 +108,9 @@ class Bent(Feed):
         return functional.silu(x[:, :, at] * known[0] + known[1], inplace=True)
 
     def channels(self, x: Tensor, at: slice) -> Tensor:
-        weight, bias = (None if p is None else p[at].to(x.dtype) for p in (self.norm.weight, self.norm.bias))
-        return functional.silu(functional.group_norm(x, x.shape[1] // self.width, weight, bias, self.norm.eps))
+        norm = self.norm
+        weight, bias = (p[at].to(x.dtype) for p in (norm.weight, norm.bias)) if norm.affine else (None, None)
+        return functional.silu(functional.group_norm(x, x.shape[1] // self.width, weight, bias, norm.eps))
 
 
 def sparable(decoder: nn.Module) -> bool:
@@ -184,7 +186,7 @@ def fed(x: Tensor, feed: Feed, conv: nn.Conv2d) -> Tensor:
         feed: f.
         conv: of stride 1 that keeps the sides, without groups, its parameters frozen.
     """
-    out: Tensor = _Fed.apply(x, feed, conv)
+    out: Tensor = _Fed.apply(x, feed, conv)  # type: ignore[no-untyped-call]
     return out
 
 
@@ -222,7 +224,7 @@ class _Fed(torch.autograd.Function):
                     part = _wide(x[:, at]).detach().requires_grad_()
                     given = feed.channels(part, at)
                 weight = conv.weight[:, at].to(ctx.dtype)
-                back = nn.grad.conv2d_input(list(given.shape), weight, gradient, 1, conv.padding)
+                back = conv2d_input(list(given.shape), weight, gradient, 1, conv.padding)
                 result[:, at] = torch.autograd.grad(given, part, back.to(given.dtype))[0]
         return result, None, None
 

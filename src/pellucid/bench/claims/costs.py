@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from pellucid import zoo
+from pellucid.bench.claims import cost_page
 from pellucid.bench.claims import hard as measuring_time
 from pellucid.bench.claims import memory as measuring_memory
+from pellucid.bench.claims.results import MissingResults
 from pellucid.bench.plan import Data
+from pellucid.cli.console import say
+from pellucid.images.atomic import replacing
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
-RESULTS = Path(__file__).resolve().parents[4] / "bench/results/resample"
+ROOT = Path(__file__).resolve().parents[4]
+RESULTS, PAGE = ROOT / "bench/results/resample", ROOT / "docs/hard-consistency.md"
 
 
 @app.command()
@@ -45,6 +52,22 @@ def memory(
 ) -> None:
     """Peak memory of ReSample, PSLD, Latent-DPS and DPS, each in a fresh process."""
     measuring_memory.study(out, size, precision, model or tuple(measuring_memory.MODELS))
+
+
+@app.command()
+def page(
+    check: Annotated[bool, typer.Option("--check", help="Say whether it is up to date; write nothing.")] = False,
+) -> None:
+    """Write docs/hard-consistency.md and its picture from the result files."""
+    made = cost_page.text(RESULTS)
+    stale = not PAGE.exists() or PAGE.read_text(encoding="utf-8") != made
+    if not check:
+        with suppress(MissingResults):
+            cost_page.draw(RESULTS, PAGE.parent / "images/hard-consistency.png")
+        with replacing(PAGE) as partial:
+            partial.write_text(made, encoding="utf-8")
+    say(f"{'wrote' if not check else 'out of date:' if stale else 'up to date:'} {PAGE}")
+    sys.exit(int(check and stale))
 
 
 if __name__ == "__main__":

@@ -114,13 +114,13 @@ def shipped(precision: str, checkpoint: bool) -> DiffusionPrior:
 
 
 def hard() -> Method:
-    """ReSample's latent stage at every step: as much memory as its whole run."""
-    return resample(2, every=1, begin=1.0, switch=1.0)
+    """ReSample's latent stage, once and short: as much memory as its whole run but for L-BFGS's pairs of latents."""
+    return resample(2, every=1, latent_steps=1, begin=1.0, switch=1.0, finish=False)
 
 
 def hard_as_released() -> Method:
     """As published, with few and short visits, which take the memory of long ones."""
-    method = released(3, 2, 2)
+    method = released(2, 1, 1)
     assert isinstance(method.consistency, ReleasedHardConsistency)
     return replace(method, consistency=replace(method.consistency, every=1, begin=1.0, switch=0.0, lookahead=1))
 
@@ -135,7 +135,7 @@ LATENT: dict[str, tuple[Callable[[], Method], bool]] = {
     "ldps": (partial(ldps, 2), False),
     "resample as released": (hard_as_released, False),
 }
-VARIANTS = {
+VARIANTS: dict[str, dict[str, tuple[Callable[[], Method], bool]]] = {
     "ldm-vq-4": LATENT,
     "adm-ffhq": {"unconditional": (partial(unconditional, 2), False), "dps": (partial(dps, 2), False)},
     "photo-latent": LATENT,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pellucid.bench.claims import causes, plots, remarks, resample, ssd, strips
+from pellucid.bench.claims import causes, cost_page, plots, remarks, resample, ssd, strips
 from pellucid.bench.claims.results import Results
 from pellucid.bench.claims.verdict import Part
 
@@ -63,8 +63,8 @@ RESAMPLE = Paper(
     name="resample",
     letter="R",
     plans=resample.PLANS,
-    tests=resample.TESTS,
-    experiments=resample.EXPERIMENTS,
+    tests=resample.TESTS | {"R6": cost_page.r6},
+    experiments=resample.EXPERIMENTS | {"R6": cost_page.EXPERIMENT},
     remarks=remarks.of,
     before=("slices runs/ct-slices",),
     studies=("ceiling",),
