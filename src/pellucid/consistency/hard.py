@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pellucid.account import only
 from pellucid.consistency.base import Consistency
+from pellucid.consistency.proximal import reading_scale
 from pellucid.consistency.resampling import Resampling
 from pellucid.errors import require_range
 from pellucid.noise import Noise
@@ -74,7 +75,7 @@ class LatentOptimisation(Refinement):
 
     def __call__(self, z0: Tensor, observation: Observation, prior: Prior) -> Tensor:
         misfit = LatentMisfit(problem_of(observation), prior.codec)
-        goal = (self.slack * misfit.noise).clamp(min=self.floor)
+        goal = goal_of(misfit, self.slack, self.floor)
         if not self.warm:
             return self.solver(misfit, z0, goal)
         begun = z0 + observation.memory.get("change of z0", z0)
@@ -102,7 +103,7 @@ class PixelOptimisation(Refinement):
         problem = problem_of(observation)
         misfit = PixelMisfit(problem)
         v = 2 * prior.codec.picture(z0, problem.operator.image_shape) - 1
-        found = self.solver(misfit, v, (self.slack * misfit.noise).clamp(min=self.floor))
+        found = self.solver(misfit, v, goal_of(misfit, self.slack, self.floor))
         return prior.codec.encode((found + 1) / 2)
 
 
@@ -242,6 +243,12 @@ class Finish:
 
     def __call__(self, z: Tensor, observation: Observation, prior: Prior) -> Tensor:
         return self.refinement(z, observation, prior)
+
+
+def goal_of(misfit: Misfit, slack: float, floor: float) -> Tensor:
+    """Where to stop, (b,): slack times what the noise leaves, at least `floor`, which is in the units of pictures."""
+    length, _ = reading_scale(misfit.problem.operator)
+    return (slack * misfit.noise).clamp(min=floor * length**2)
 
 
 def problem_of(observation: Observation) -> Problem:
