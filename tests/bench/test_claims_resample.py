@@ -36,7 +36,7 @@ def groups() -> list[tuple[str, str, str, int]]:
     found += [(resample.INTERVAL, "ct", f"every {every}", 6) for every in resample.INTERVALS]
     labels = ("resample", *resample.CT_OTHERS)
     found += [(p, "ct", label, n) for p, n in ((resample.PHANTOMS, 6), (resample.PATIENTS, 3)) for label in labels]
-    return found + [(resample.LARGE, "random", label, 4) for label in ("resample", "ldps", "admm-tv")]
+    return found + [(resample.LARGE, "random", label, 3) for label in ("resample", "admm-tv")]
 
 
 def made_up(folder: Path, effect: Effect) -> Results:

@@ -51,11 +51,15 @@ def ceiling(results: Results) -> Iterator[str]:
 
 def noisy(results: Results) -> Iterator[str]:
     """R1: the same at five times the noise."""
+    if "resample" not in results.labels(PHOTOS, NOISY[0]):
+        raise MissingResults(f"{PHOTOS}: {NOISY[0]} was not run")
     yield "At noise 0.05, resample against the others:"
     yield ""
     yield f"| | {' | '.join(f'{task}: PSNR | {task}: feature distance' for task in NOISY)} |"
     yield "|---|---|---|---|---|"
     for other in OTHERS:
+        if not all(other in results.labels(PHOTOS, task) for task in NOISY):
+            continue
         pairs = [Pair(results, PHOTOS, task, "resample", other) for task in NOISY]
         cells = [c for p in pairs for c in (decibel(p.difference("psnr")), percent(p.percent("effnet_distance")))]
         yield f"| {other} | {' | '.join(cells)} |"

@@ -26,7 +26,7 @@ CT = {
     "fbp-unet": "FBP-UNet",
 }
 ENCODING = {"truth": "true picture", "resample": "resampling", "encoding": "stochastic encoding"}
-LARGE = {"truth": "true picture", "resample": "ReSample", "ldps": "Latent-DPS", "admm-tv": "ADMM-TV"}
+LARGE = {"truth": "true picture", "resample": "ReSample", "admm-tv": "ADMM-TV"}
 
 STRIPS = {
     "R1": (
