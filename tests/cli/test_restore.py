@@ -174,3 +174,10 @@ def test_a_method_is_found(pellucid_: Command, photo: Path, tmp_path: Path, oper
         (image.convert("L") if operator == "grey" else image).save(tmp_path / "y.png")
     ran = pellucid_("restore", tmp_path / "y.png", "-A", operator, "--noise", "0.1", "--dry-run", "--json")
     assert json.loads(ran.out)["settings"]["method"] == method
+
+
+def test_a_sinogram_is_restored_by_plug_and_play(pellucid_: Command, tmp_path: Path) -> None:
+    np.save(tmp_path / "y.npy", np.full((3, 8, 25), 0.2, dtype=np.float32))
+    scan = ("-A", "tomography:angles=8,detectors=25", "--shape", "3x16x16", "--noise", "0.01")
+    ran = pellucid_("restore", tmp_path / "y.npy", *scan, "--dry-run", "--json")
+    assert json.loads(ran.out)["settings"]["method"] == "pnp-admm"

@@ -63,16 +63,17 @@ class Setup:
     def choose(self, operator: Operator) -> tuple[Preset, int | None]:
         """The method, and its network calls where they are not its default.
 
-        If none was asked for, what did best on noisy measurements with the shipped prior: DDRM where the operator's
-        spectrum is known, PiGDM where it is linear, else DPS, which needs nothing but A. DPS also for processes in
-        continuous time, which DDRM's grid is not made for; ReSample for latent priors, behind which no operator is
-        linear; plug-and-play ADMM for denoisers that no diffusion can begin with.
+        If none was asked for, what did best on noisy measurements with the shipped priors: plug-and-play ADMM for
+        sinograms, DDRM where the operator's spectrum is known, PiGDM where it is linear, else DPS, which needs nothing
+        but A. DPS also for processes in continuous time, which DDRM's grid is not made for; ReSample for latent priors,
+        behind which no operator is linear; plug-and-play ADMM for denoisers that no diffusion can begin with.
 
         Raises:
             NeedsCapability: the operator is not linear, and the prior is such a denoiser.
         """
         from pellucid import methods
         from pellucid.operators.base import LinearOperator, Spectral
+        from pellucid.operators.tomography import Tomograph
 
         if self.preset is not None:
             return self.preset, self.request.nfe
@@ -88,6 +89,8 @@ class Setup:
             return replace(preset, by_operator={LinearOperator: BLIND}), self.request.nfe or BLIND_CALLS
         if not self.prior.codec.linear:
             return methods.get("resample"), self.request.nfe
+        if isinstance(operator, Tomograph):
+            return methods.get(PLUG_AND_PLAY), self.request.nfe
         ladder = ((Spectral, "ddrm", 50), (LinearOperator, "pigdm", 30), (object, "dps", 100))
         discrete = self.prior.process.discrete
         name, nfe = next(
