@@ -41,7 +41,7 @@ def pellucid_(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     """Runs a command line with the toy prior in place of "photo"."""
     shipped = pellucid.zoo.load
 
-    def load(name: str, *rest: Any) -> DiffusionPrior:
+    def load(name: str, *rest: Any, **options: object) -> DiffusionPrior:
         if name == "photo":
             return DiffusionPrior(shrink, predicts="denoiser", channels=3)
         return shipped(name, *rest)

@@ -180,4 +180,5 @@ def test_a_sinogram_is_restored_by_plug_and_play(pellucid_: Command, tmp_path: P
     np.save(tmp_path / "y.npy", np.full((3, 8, 25), 0.2, dtype=np.float32))
     scan = ("-A", "tomography:angles=8,detectors=25", "--shape", "3x16x16", "--noise", "0.01")
     ran = pellucid_("restore", tmp_path / "y.npy", *scan, "--dry-run", "--json")
+    assert ran.code == 0, ran
     assert json.loads(ran.out)["settings"]["method"] == "pnp-admm"
