@@ -41,10 +41,10 @@ def pellucid_(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     """Runs a command line with the toy prior in place of "photo"."""
     shipped = pellucid.zoo.load
 
-    def load(name: str, *rest: Any, **options: object) -> DiffusionPrior:
+    def load(name: str, *rest: Any, **options: Any) -> DiffusionPrior:
         if name == "photo":
             return DiffusionPrior(shrink, predicts="denoiser", channels=3)
-        return shipped(name, *rest)
+        return shipped(name, *rest, **options)
 
     monkeypatch.setattr(pellucid.zoo, "load", load)
 
