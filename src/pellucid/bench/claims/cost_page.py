@@ -39,9 +39,9 @@ ADVICE = """\
 - `--set latent_steps=12` takes more L-BFGS steps at every visit. It fits the measurement closer, not always the
   picture: see the curve.
 - The published sampler is there for comparison: `--set as_released=true`. Expect the ratios of the table.
-- Short of memory: `--save-memory`, in Python `pellucid.zoo.load("photo-latent", checkpoint=True)`. The decoder's
-  gradient is then computed part by part. The result is the same to rounding; a gradient takes about twice the time.
-  `--precision bfloat16` halves what is left. Both concern latent priors only."""
+- Short of memory: `--save-memory`, in Python `pellucid.zoo.load("photo-latent", checkpoint=True)`, for latent priors.
+  The decoder's gradient is then computed part by part; it is the same to rounding and takes two (float32) to two and a
+  half times (bfloat16) as long. `--precision bfloat16` saves some more."""
 
 
 def runs(folder: Path, name: str) -> dict[str, Any]:
