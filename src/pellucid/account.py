@@ -6,7 +6,7 @@ stateless, and two reconstructions in two threads do not count each other's work
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -103,9 +103,19 @@ def count_decode() -> None:
     _count("decodes")
 
 
-def count_decode_vjp() -> None:
-    """One gradient through a decoder for every live image."""
-    _count("decode_vjps")
+def decode_vjp_counter() -> Callable[[], None]:
+    """Counts one gradient through a decoder, whenever it is called, for the images that are live now.
+
+    For hooks: they run later, and on a GPU in a thread that knows of no account.
+    """
+    account = _current.get()
+    live = None if account is None else account.live
+
+    def count() -> None:
+        if account is not None:
+            account.decode_vjps[slice(None) if live is None else live] += 1
+
+    return count
 
 
 def count_encode() -> None:

@@ -95,7 +95,9 @@ def reconstruct(
                 complete = False
                 break
         account.live = None
-        z = batch.output if method.finish is None else method.finish(batch.output, batch.observation, prior)
+        z = batch.output
+        if method.finish is not None and complete:
+            z = method.finish(z, batch.observation, prior)
         image = prior.codec.picture(z, problem.operator.image_shape)
     return Result(
         image,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
@@ -13,6 +14,7 @@ from pellucid.grid import Grid
 from pellucid.operators.base import LinearOperator, Operator, Spectral
 from pellucid.prior.base import Clip, Prior
 from pellucid.problem import Observation, Problem
+from pellucid.process import Process
 from pellucid.start.base import Start
 from pellucid.start.noise import PureNoise
 from pellucid.stop import Stop
@@ -42,7 +44,7 @@ class Method:
         climb: the rule of upward steps inside the grid: the forward process (`Inversion(1)`), or `Renoise`, from the
             last unrefined x0.
         wrap: makes the prior of one run from the prior given, for parts that remember something during a run.
-        finish: moves the output once more, before it is decoded.
+        finish: moves the output once more, before it is decoded; not that of a run that was ended early.
         name: for messages.
 
     Raises:
@@ -65,6 +67,11 @@ class Method:
             raise CompatibilityError(f"clip must be 'no', 'keep' or 'recompute', not {self.clip!r}")
         if self.climb not in (Inversion(eta=1.0), Renoise()):
             raise CompatibilityError(f"climb must be Inversion(eta=1.0) or Renoise(), not {self.climb}")
+
+    def steps(self, process: Process) -> int:
+        """How many steps a reconstruction from the top of the grid takes."""
+        top = torch.full((1,), self.grid.top(process), dtype=torch.float64)
+        return len(self.grid.times(process, top)) - 1
 
     def check(self, problem: Problem, prior: Prior) -> None:
         """Refuses before any work what cannot work.

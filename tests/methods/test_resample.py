@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from pellucid.errors import CompatibilityError
 from pellucid.loop import reconstruct
 from pellucid.method import Method
-from pellucid.methods.resample import released, resample
+from pellucid.methods.resample import Solver, released, resample
 from pellucid.noise import SeededNoise
 from pellucid.operators.base import Operator
 from pellucid.problem import Problem
@@ -105,3 +106,44 @@ def test_the_published_schedule_counts_665_network_calls() -> None:
     assert result.nfe.tolist() == [665, 665]
     assert result.decode_vjps.tolist() == [500 + 16 + 1] * 2  # guidance, latent visits, the last optimisation
     assert result.encodes.tolist() == [17, 17]
+
+
+@pytest.mark.parametrize(
+    "options", [{"nfe": 10, "every": 10, "finish": False}, {"nfe": 15, "every": 11, "solver": "adamw"}]
+)
+def test_a_schedule_that_never_looks_at_y_is_refused(options: dict[str, object]) -> None:
+    with pytest.raises(CompatibilityError, match="never look at y"):
+        resample(**options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("nfe", [5, 10, 50])
+@pytest.mark.parametrize("solver", ["fast", "adamw"])
+def test_every_default_schedule_looks_at_y(solver: Solver, nfe: int) -> None:
+    problem = _problem(_operator("blur"))
+    other = Problem(1 - problem.y, problem.operator, NOISE)
+    method = resample(nfe, solver=solver, pixel_steps=5, latent_steps=3)
+    assert float((_run(problem, method) - _run(other, method)).abs().max()) > 0.01
+
+
+def test_options_that_mean_nothing_are_refused() -> None:
+    with pytest.raises(CompatibilityError, match="fast or adamw"):
+        resample(solver="lbfgs")  # type: ignore[arg-type]
+    with pytest.raises(CompatibilityError):
+        resample(every=0)
+    with pytest.raises(CompatibilityError):
+        resample(nfe=0)
+
+
+def test_a_run_that_was_ended_early_is_not_finished() -> None:
+    problem, method = _problem(_operator("mask")), released(40, 5, 5)
+    cut = reconstruct(problem, toy_latent_prior(), method, seeds=SEEDS, callback=lambda step: True)
+    assert not cut.complete and cut.decode_vjps.tolist() == [1, 1]  # the guidance of the one step
+
+
+def test_decoder_passes_of_an_image_do_not_depend_on_the_batch() -> None:
+    problem = _problem(_operator("blur"))
+    together = reconstruct(problem, toy_latent_prior(), resample(nfe=20), seeds=SEEDS)
+    for image, seed in enumerate(SEEDS):
+        alone = reconstruct(problem.select(torch.tensor([image])), toy_latent_prior(), resample(nfe=20), seeds=[seed])
+        assert int(alone.decodes[0]) == int(together.decodes[image])
+        assert int(alone.decode_vjps[0]) == int(together.decode_vjps[image])

@@ -101,7 +101,7 @@ def _variants(method: MethodPlan, task: str) -> Iterator[Run]:
     preset = methods.get(method.name)
     options = {**method.options, **method.by_task.get(task, {})}
     for asked in method.nfe:
-        nfe = asked or preset.default_nfe
+        nfe = asked or preset.options.get("nfe")
         several = len(method.nfe) > 1
         base = method.label or method.name
         label = f"{base}-{nfe}" if nfe is not None and (several or method.label is None) else base

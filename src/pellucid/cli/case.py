@@ -68,7 +68,9 @@ class Case:
         operator = setup.spec.build(shape)
         preset, nfe = setup.choose(operator)
         method = preset.build(nfe, operator, **setup.options)
-        case = cls(setup, picture, operator, preset, nfe or preset.default_nfe or 0, method, tiled(setup.prior, shape))
+        if "nfe" in preset.options and not (nfe := nfe or preset.options["nfe"]):  # the method's own, by its options
+            nfe = method.steps(setup.prior.process)
+        case = cls(setup, picture, operator, preset, nfe or 0, method, tiled(setup.prior, shape))
         method.check(case.problem(1), case.prior)
         return case
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as checkpointed
 
-from pellucid.account import count_decode, count_decode_vjp, count_encode
+from pellucid.account import count_decode, count_encode, decode_vjp_counter
 from pellucid.codec import sparing
 from pellucid.codec.base import Codec, Decoded
 from pellucid.errors import PriorError, ShapeError
@@ -109,7 +109,8 @@ class AutoencoderCodec(Codec):
         count_decode()
         image = (self._run(run, z / self.scaling_factor + self.shift) + 1) / 2
         if image.requires_grad:
-            image.register_hook(lambda _: count_decode_vjp())
+            count = decode_vjp_counter()
+            image.register_hook(lambda _: count())
         return image
 
     def picture(self, z: Tensor, image_shape: Shape) -> Tensor:

@@ -55,7 +55,7 @@ class LatentOptimisation(Refinement):
     """Through the decoder: min_z |y - A(D(z))|^2.
 
     A warm start begins where the last visit's change z0(y) - z0 leads to from the new z0, if that is nearer to y than
-    z0 itself: half the steps then do the same work.
+    z0 itself.
 
     Args:
         solver: how.
@@ -78,10 +78,15 @@ class LatentOptimisation(Refinement):
         goal = goal_of(misfit, self.slack, self.floor)
         if not self.warm:
             return self.solver(misfit, z0, goal)
-        begun = z0 + observation.memory.get("change of z0", z0)
-        if not torch.equal(begun, z0):
-            begun = torch.where(expand((misfit(begun) < misfit(z0)).to(z0.dtype), z0) > 0, begun, z0)
-        found = self.solver(misfit, begun, goal)
+        change = observation.memory.get("change of z0", z0)
+        index = change.flatten(1).any(1).nonzero().flatten()
+        if len(index):
+            with only(index):
+                some, here = misfit.select(index), z0[index]
+                nearer = some(here + change[index]) < some(here)
+            kept = torch.zeros(len(z0), dtype=z0.dtype, device=z0.device).index_copy(0, index, nearer.to(z0.dtype))
+            change = expand(kept, change) * change
+        found = self.solver(misfit, z0 + change, goal)
         observation.memory.put("change of z0", found - z0)
         return found
 

@@ -43,6 +43,9 @@ class DecoderGuidance(Consistency):
     def __post_init__(self) -> None:
         require_range("scale", self.scale, 0)
 
+    def gradients(self, steps: int) -> int:
+        return steps
+
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         process, t = prior.process, step.state.t
         pseudo = pseudo_estimate(process, step.state.x, step.raw.eps, t)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pellucid.consistency.guidance import PosteriorGuidance
 from pellucid.consistency.hard import (
@@ -16,6 +16,7 @@ from pellucid.consistency.hard import (
 )
 from pellucid.consistency.hard_released import DecoderGuidance, ReleasedHardConsistency
 from pellucid.consistency.resampling import Form, Resampling
+from pellucid.errors import CompatibilityError
 from pellucid.grid import LatentDiffusion, Uniform
 from pellucid.method import Method
 from pellucid.optimise.adamw import AdamW
@@ -51,15 +52,17 @@ def resample(
 
     Differences: the paper takes hundreds of AdamW steps at every visit, the default here solves the same problems with
     a fraction of the decoder passes: on pictures by the operator's structure, on latents by a few L-BFGS steps from a
-    warm start, without the code book in between, and once more at the end. `solver="adamw"` is the paper's way.
-    `as_released` is the published sampler, which differs from the paper: its sigma_t^2 is another one, its estimate
-    takes too little noise off, the look-ahead of 5 steps is one step behind with its coefficients, Latent-DPS acts at
-    every step and not through the network, the optimisers stop at 1e-6 whatever the noise, and the last latent is
-    optimised again. Of its settings `nfe`, `pixel_steps` and `latent_steps` can then be changed.
+    warm start, and once more at the end, with a decoder that leaves out the code book, also for the result.
+    `solver="adamw"` is the paper's way. `as_released` is the published sampler, which differs from the paper: its
+    sigma_t^2 is another one, its estimate takes too little noise off, the look-ahead of 5 steps is one step behind with
+    its coefficients, Latent-DPS acts at every step and not through the network, the optimisers stop at 1e-6 whatever
+    the noise, and the last latent is optimised again. Of its settings `nfe`, `pixel_steps` and `latent_steps` can then
+    be changed.
 
     Args:
         nfe: DDIM steps; 50, and 500 for solver="adamw" and as_released.
-        every: hard consistency where the number of steps that remain is a multiple of it; 2, and 10 for "adamw".
+        every: hard consistency where the number of steps that remain is a multiple of it; by default that of
+            25 visits in the whole of the time, 50 for "adamw".
         solver: "fast", or "adamw".
         pixel_steps: of AdamW at every visit of the first stage, at most.
         latent_steps: of L-BFGS or AdamW at every visit of the second stage and at the end, at most; 3, and 500.
@@ -71,11 +74,13 @@ def resample(
         slack: optimisation stops at slack times the variance of the noise.
         as_released: the published sampler.
     """
-    if as_released:
-        return released(nfe or 500, pixel_steps, latent_steps or 500)
+    if solver not in ("fast", "adamw"):
+        raise CompatibilityError(f"solver must be fast or adamw, not {solver!r}")
     fast = solver == "fast"
-    if latent_steps is None:
-        latent_steps = 3 if fast else 500
+    if as_released:
+        return released(_or(nfe, 500), pixel_steps, _or(latent_steps, 500))
+    nfe, latent_steps = _or(nfe, 50 if fast else 500), _or(latent_steps, 3 if fast else 500)
+    every, finish = _or(every, max(1, nfe // (25 if fast else 50))), _or(finish, fast)
     latent: Refinement = LatentOptimisation(AdamW(latent_steps, 5e-3), slack)
     pixel: Refinement = PixelOptimisation(AdamW(pixel_steps, 1e-2), slack)
     if fast:
@@ -84,21 +89,33 @@ def resample(
     consistency = HardConsistency(
         pixel,
         latent,
-        every or (2 if fast else 10),
+        every,
         begin,
         switch,
         Resampling(gamma, form),
         lookahead,
         PosteriorGuidance(guidance) if guidance else None,
     )
+    if not (finish or guidance or any(k % every == 0 and k + 1 < begin * nfe for k in range(1, nfe))):
+        raise CompatibilityError(
+            f"resample would never look at y: none of its last {begin:.0%} of {nfe} steps is an every={every}-th; "
+            "take a smaller every, more steps, or finish=true"
+        )
     return Method(
-        Uniform(nfe or (50 if fast else 500)),
+        Uniform(nfe),
         DDIM(0.0),
         consistency=consistency,
         wrap=smooth if fast else None,
-        finish=Finish(latent) if (fast if finish is None else finish) else None,
+        finish=Finish(latent) if finish else None,
         name="resample",
     )
+
+
+T = TypeVar("T")
+
+
+def _or(value: T | None, usual: T) -> T:
+    return usual if value is None else value
 
 
 def released(nfe: int = 500, pixel_steps: int = 2000, latent_steps: int = 500) -> Method:
