@@ -38,8 +38,11 @@ def prior(pellucid_: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (folder / "card.json").write_text(json.dumps({"kind": "prior", "window": [-1000, 1000]}))
     others = pellucid.zoo.load
 
-    def load(name: Any, *rest: Any) -> DiffusionPrior:
-        return DiffusionPrior(shrink, predicts="denoiser", channels=1) if "toy-ct" in str(name) else others(name, *rest)
+    def load(name: Any, *rest: Any, **options: Any) -> DiffusionPrior:
+        if "toy-ct" in str(name):
+            return DiffusionPrior(shrink, predicts="denoiser", channels=1)
+        found: DiffusionPrior = others(name, *rest, **options)
+        return found
 
     monkeypatch.setattr(pellucid.zoo, "load", load)
     return folder
@@ -111,7 +114,7 @@ def test_a_sinogram_and_back(pellucid_: Command, prior: Path, tmp_path: Path) ->
     with np.load(y, allow_pickle=False) as file:
         assert file["y"].shape[:2] == (1, 12) and file["image_shape"].tolist() == [1, 32, 32]
     # Neither --shape nor the slice is needed again; the geometry comes along.
-    options = ("--prior", prior, "--nfe", "4", "--json")
+    options = ("--prior", prior, "-m", "diffpir", "--nfe", "10", "--json")
     report = ok(pellucid_("restore", y, "-o", tmp_path / "x.dcm", *SINOGRAM, *options, "--compare", source))
     assert report["unit"] == "HU" and "black_hu" not in report and report["psnr"]["result"] > 10
     made, original = pydicom.dcmread(tmp_path / "x.dcm"), pydicom.dcmread(source)

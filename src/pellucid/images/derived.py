@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from pellucid.errors import ConfigError
 from pellucid.images.ct import CT, Geometry
 from pellucid.images.dicom import MAKER
 from pellucid.images.identity import put
@@ -37,14 +36,6 @@ EMPTY = (  # attributes that every file must have, with or without a value
     "InstanceNumber",
     "PatientOrientation",
 )
-
-
-def require_pydicom() -> None:
-    """Raises `ConfigError` where pydicom is not installed."""
-    try:
-        import pydicom  # noqa: F401
-    except ImportError as error:
-        raise ConfigError("DICOM files need the extra: pip install 'pellucid[train]'") from error
 
 
 def write_dicom(path: Path, picture: Picture, texts: dict[str, str], window: tuple[float, float] | None) -> None:

@@ -20,6 +20,7 @@ DICOM = {".dcm", ".dicom", ".ima"}
 DEFLATED = "1.2.840.10008.1.2.1.99"  # the whole file is inflated before its header can be read, to any size
 COMPRESSED = "1.2.840.10008.1.2.4"  # the transfer syntaxes of JPEG and its kin
 MAKER = "pellucid"  # what files written here name as their manufacturer
+LARGEST = 1e20  # slope and intercept: far beyond any scanner's, and no product with 32 bits overflows
 AIR, LOWEST = -1000, -1024  # HU: below what scanners measure lies what they fill the corners with
 
 
@@ -89,14 +90,22 @@ def _ct_head(path: Path, max_pixels: int) -> Any:
 
 
 def hounsfield(path: Path) -> np.ndarray:
-    """RescaleSlope v + RescaleIntercept, int16, (h, w) or (frames, h, w); MONOCHROME1 is inverted first.
+    """RescaleSlope v + RescaleIntercept, int16, (h, w) or (frames, h, w).
 
-    Colour of 8 bits comes as it is stored, (h, w, 3) uint8.
+    MONOCHROME1 says how values are shown, not what they are (PS3.3 C.7.6.3.1.2), so CT is the same with and without.
+    X-rays, whose values have no unit, are pictures of what is shown: there it is inverted first. Colour of 8 bits comes
+    as it is stored, (h, w, 3) uint8.
 
     Raises:
-        ValueError: the pixels, or the transfer syntax, are of a kind that is not read.
+        ValueError: the pixels, or the transfer syntax, are of a kind that is not read; slope or intercept is no number.
     """
     head = read_attributes(path, pixels=True)
+    slope, intercept = float(head.get("RescaleSlope", 1)), float(head.get("RescaleIntercept", 0))
+    if not (1 / LARGEST <= abs(slope) <= LARGEST and abs(intercept) <= LARGEST):
+        raise ValueError(
+            f"its RescaleSlope is {slope:g} and its RescaleIntercept {intercept:g}; finite numbers are needed, and a "
+            "slope other than 0"
+        )
     kind = str(head.get("PhotometricInterpretation", "MONOCHROME2"))
     try:
         stored = np.asarray(head.pixel_array)
@@ -110,10 +119,11 @@ def hounsfield(path: Path) -> np.ndarray:
     if not kind.startswith("MONOCHROME"):
         raise ValueError(f"{kind} pixels of {stored.dtype}; MONOCHROME1, MONOCHROME2 and RGB of 8 bits are read")
     values = stored.astype(np.float32)
-    if kind == "MONOCHROME1":  # small values are bright: count from the other end of what the stored bits can say
+    if kind == "MONOCHROME1" and head.get("Modality") != "CT":
+        # Small values are bright: count from the other end of what the stored bits can say.
         bits = int(head.get("BitsStored", 16))
         values = (-1.0 if head.get("PixelRepresentation", 0) else 2.0**bits - 1) - values
-    values = values * float(head.get("RescaleSlope", 1)) + float(head.get("RescaleIntercept", 0))
+    values = values * slope + intercept
     return values.round().clip(-(2**15), 2**15 - 1).astype(np.int16)
 
 
@@ -124,14 +134,21 @@ def read_attributes(path: Path, pixels: bool) -> Any:
         ValueError: it is deflated.
         ConfigError: pydicom is not installed.
     """
-    try:
-        import pydicom
-    except ImportError as error:
-        raise ConfigError("DICOM files need the extra: pip install 'pellucid[train]'") from error
+    require_pydicom()
+    import pydicom
+
     meta = pydicom.filereader.read_file_meta_info(path)
     if str(meta.get("TransferSyntaxUID", "")).strip(" \0") == DEFLATED:
         raise ValueError("its transfer syntax is Deflated, which is not read; store it plainly: dcmconv +te IN OUT")
     return pydicom.dcmread(path, stop_before_pixels=not pixels)
+
+
+def require_pydicom() -> None:
+    """Raises `ConfigError` where pydicom is not installed."""
+    try:
+        import pydicom  # noqa: F401
+    except ImportError as error:
+        raise ConfigError("DICOM files need the extra: pip install 'pellucid[train]'") from error
 
 
 def _geometry(head: Any, rows: int, columns: int) -> Geometry:

@@ -13,7 +13,8 @@ from PIL.PngImagePlugin import PngInfo
 from pellucid.errors import ImageFileError
 from pellucid.images.arrays import write_npz
 from pellucid.images.atomic import replacing
-from pellucid.images.derived import require_pydicom, write_dicom
+from pellucid.images.derived import write_dicom
+from pellucid.images.dicom import require_pydicom
 from pellucid.images.picture import Depth, Picture, to_array
 from pellucid.images.png import encode_png16
 from pellucid.images.read import WINDOW_KEY
