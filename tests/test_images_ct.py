@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -183,13 +186,39 @@ def objects(path: Path) -> None:
 
 def lying(path: Path) -> None:
     """A header that promises more than there is."""
-    import io
-    import zipfile
-
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**6)})
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("hu.npy", head.getvalue() + bytes(100))
+
+
+def zipped(*members: tuple[str, bytes], mode: int = zipfile.ZIP_STORED) -> Callable[[Path], None]:
+    def make(path: Path) -> None:
+        with warnings.catch_warnings(), zipfile.ZipFile(path, "w", mode) as archive:
+            warnings.simplefilter("ignore")  # of names that are there twice
+            for name, data in members:
+                archive.writestr(name, data)
+
+    return make
+
+
+def stored(array: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def flipped(path: Path) -> None:
+    """A value that is not what the checksum says."""
+    hu = np.zeros((60, 60))
+    hu[-1, -1] = 7
+    np.savez(path, hu=hu)
+    path.write_bytes(path.read_bytes().replace(np.float64(7).tobytes(), np.float64(8).tobytes(), 1))
+
+
+Y = stored(np.zeros((2, 2)))
+LONG = b"\x93NUMPY\x02\x00" + (2**31).to_bytes(4, "little") + b" " * 50_000
+NESTED = b"\x93NUMPY\x01\x00" + (9000).to_bytes(2, "little") + b"-" * 9000
 
 
 def geometry(**values: Any) -> Callable[[Path], None]:
@@ -209,6 +238,22 @@ ARRAYS: dict[str, tuple[Callable[[Path], object], str]] = {
     "nan": (lambda path: np.savez(path, hu=np.full((2, 2), np.nan)), "NaN"),
     "window": (lambda path: np.savez(path, y=np.zeros((2, 2)), window=np.array([1.0, -1.0])), "window is"),
     "shape": (lambda path: np.savez(path, y=np.zeros((2, 2)), image_shape=np.array([1, 10**6, 10**6])), "image_shape"),
+    "two names": (zipped(("y.npy", Y), ("y", stored(np.zeros((200, 200))))), "'y' is twice in it, or has no .npy"),
+    "no ending": (zipped(("y", Y)), "'y' is twice in it, or has no .npy"),
+    "twice": (zipped(("y.npy", Y), ("y.npy", stored(np.zeros((200, 200))))), r"'y\.npy' is twice in it"),
+    "long header": (zipped(("y.npy", LONG)), r"y\.npy has a header of 2,147,483,648 bytes; at most 10,000"),
+    "nested header": (zipped(("y.npy", NESTED)), "damaged header"),
+    "open header": (zipped(("y.npy", b"\x93NUMPY\x01\x00\x02\x00({")), "damaged header"),
+    "no array": (zipped(("y.npy", b"plain text")), r"its y\.npy is no array"),
+    "promises": (zipped(("y.npy", stored(np.zeros((30, 30)))[:1000])), "promises more than the 1,000 bytes"),
+    "compression": (zipped(("y.npy", Y), mode=zipfile.ZIP_LZMA), "compressed in a way"),
+    "checksum": (flipped, "CRC"),
+    "beyond float32": (lambda path: np.savez(path, hu=np.full((2, 2), 1e300)), "NaN or infinite"),
+    "endless shape": (
+        lambda path: np.savez(path, y=np.zeros((2, 2)), image_shape=np.array([np.inf, 1, 1])),
+        r"image_shape \[inf, 1\.0, 1\.0\] is no shape",
+    ),
+    "thickness": (geometry(rows=2, columns=2, thickness=10**400), "no such thickness"),
     "geometry": (geometry(rows=2, columns=2, position=[0, 0, 1e400]), "no such position"),
     "spacing": (geometry(rows=2, columns=2, spacing=[0, 1]), "above 0"),
     "other size": (geometry(rows=3, columns=2), "3 x 2 pixels"),
@@ -230,6 +275,34 @@ def test_integers_below_zero_in_npy_are_not_taken_for_a_picture(tmp_path: Path) 
     np.save(tmp_path / "hu.npy", body())
     with pytest.raises(ImageFileError, match=r"hu\.npy.*hu=array"):
         read(tmp_path / "hu.npy")
+
+
+NUMPY: dict[str, tuple[Callable[[Path], object], str]] = {
+    "archive": (lambda path: path.write_bytes(b"PK\3\4" + bytes(40)), r"zip archive, so name it \.npz"),
+    "text": (lambda path: path.write_text("no array at all"), "no array in numpy's format"),
+    "long header": (lambda path: path.write_bytes(LONG), "header of 2,147,483,648 bytes"),
+    "cut": (lambda path: path.write_bytes(stored(np.zeros((30, 30)))[:1000]), "promises more than the 1,000 bytes"),
+    "objects": (lambda path: np.save(path, np.array([{}], dtype=object), allow_pickle=True), "Python objects"),
+    "text array": (lambda path: np.save(path, np.array(["a"])), "real numbers are needed"),
+    "beyond float32": (lambda path: np.save(path, np.full((2, 2), 1e300)), "NaN or infinite"),
+}
+
+
+@pytest.mark.parametrize("kind", NUMPY)
+def test_refused_npy(tmp_path: Path, kind: str) -> None:
+    make, words = NUMPY[kind]
+    make(tmp_path / "bad.npy")
+    with pytest.raises(ImageFileError, match=words) as told:
+        read(tmp_path / "bad.npy")
+    assert "bad.npy" in str(told.value)
+
+
+def test_a_large_npy_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((1, 20, 20), np.float32))
+    assert read(tmp_path / "x.npy", max_pixels=400).pixels.shape == (1, 20, 20)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("it was read"))
+    with pytest.raises(ImageFileError, match="more than the 399 values"):
+        read(tmp_path / "x.npy", max_pixels=399)
 
 
 def compressed(path: Path) -> None:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import zipfile
+from io import BytesIO
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ from pellucid.typing import Shape
 CONTENT = ("hu", "image", "y")
 HU, UNIT = "HU", "[0, 1]"
 LONGEST = 100_000  # characters of a text, and numbers beside the content
+LONGEST_HEAD = 10_000  # bytes; as numpy has it, which reads up to 4 GB before it looks
+UNREADABLE = 0x61  # flags of a member that is encrypted or a patch
 
 
 def read_npz(path: Path, max_pixels: int, window: tuple[float, float]) -> Picture:
@@ -42,9 +45,10 @@ def read_npz(path: Path, max_pixels: int, window: tuple[float, float]) -> Pictur
     """
     try:
         with zipfile.ZipFile(path) as archive:
+            _require_plain(archive.namelist())
             heads = {name.removesuffix(".npy"): _head(archive, name) for name in archive.namelist()[:100]}
     except zipfile.BadZipFile as error:
-        raise ValueError("it is no .npz file (a zip archive of arrays)") from error
+        raise ValueError(f"it is no .npz file (a zip archive of arrays), or a damaged one: {error}") from error
     key = _key(heads)
     _check(key, *heads[key], max_pixels)
     with np.load(path, allow_pickle=False) as file:
@@ -54,7 +58,8 @@ def read_npz(path: Path, max_pixels: int, window: tuple[float, float]) -> Pictur
         measured_in = _numbers(file, heads, "window", 2)
         image_shape = _numbers(file, heads, "image_shape", 3)
         geometry = _text(file, heads, "geometry")
-    pixels = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and `read` refuses that
+        pixels = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
     pixels = pixels[None] if pixels.ndim == 2 and key != "y" else pixels
     ct = None
     if key == "hu" or measured_in is not None:
@@ -91,15 +96,52 @@ def write_npz(path: Path, picture: Picture, texts: dict[str, str]) -> None:
     np.savez(path, **content, about=np.array(json.dumps(texts)))
 
 
+def read_head(file: IO[bytes], size: int, what: str) -> tuple[Shape, np.dtype[Any]]:
+    """Shape and type of an array in numpy's format, without its values.
+
+    Args:
+        file: at the array's first byte.
+        size: bytes that the array has in all.
+        what: names it in errors.
+
+    Raises:
+        ValueError: not in numpy's format, damaged, a long header, Python objects, fewer values than it promises.
+    """
+    start = file.read(8)
+    if start[:6] != b"\x93NUMPY":
+        hint = "; it is a zip archive, so name it .npz" if start[:4] == b"PK\3\4" else ""
+        raise ValueError(f"{what} is no array in numpy's format (.npy){hint}")
+    first = start[6:7] == b"\1"
+    told = file.read(2 if first else 4)
+    length = int.from_bytes(told, "little")
+    if length > LONGEST_HEAD:
+        raise ValueError(f"{what} has a header of {length:,} bytes; at most {LONGEST_HEAD:,} are read")
+    read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    try:
+        shape, _, dtype = read(BytesIO(told + file.read(length)))
+    except Exception as error:  # numpy lets through whatever Python's parser raises
+        raise ValueError(f"{what} has a damaged header ({type(error).__name__})") from error
+    if dtype.hasobject:
+        raise ValueError(f"{what} holds Python objects, which are not read")
+    if prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"{what}, of shape {shape}, promises more than the {size:,} bytes that it has")
+    return shape, dtype
+
+
+def _require_plain(names: list[str]) -> None:
+    """Raises `ValueError` where numpy could read another member than the one that is checked."""
+    for name in names:
+        if not name.endswith(".npy") or names.count(name) > 1:
+            raise ValueError(f"its {name!r:.40} is twice in it, or has no .npy at its end; numpy.savez writes neither")
+
+
 def _head(archive: zipfile.ZipFile, name: str) -> tuple[Shape, np.dtype[Any]]:
     """Shape and type of a member, without its values."""
-    with archive.open(name) as member:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(member)
-    if dtype.hasobject:
-        raise ValueError(f"its {name} holds Python objects, which are not read")
-    return shape, dtype
+    info = archive.getinfo(name)
+    if info.flag_bits & UNREADABLE or info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"its {name} is encrypted or compressed in a way that numpy does not write")
+    with archive.open(info) as member:
+        return read_head(member, info.file_size, f"its {name}")
 
 
 def _key(heads: dict[str, Any]) -> str:
@@ -150,7 +192,8 @@ def _numbers(file: Any, heads: dict[str, tuple[Shape, np.dtype[Any]]], key: str,
 
 
 def _shape(values: list[float], max_pixels: int) -> Shape:
-    if not all(value == int(value) and value >= 1 for value in values) or prod(values) > max_pixels:
+    # The bounds first: there is no whole number to infinity.
+    if not all(1 <= value <= max_pixels and value == int(value) for value in values) or prod(values) > max_pixels:
         raise ValueError(f"its image_shape {values} is no shape (c, h, w) of at most {max_pixels:,} values")
     return tuple(int(value) for value in values)
 

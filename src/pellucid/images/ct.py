@@ -142,7 +142,7 @@ def _require_whole(name: str, value: object, least: int) -> None:
 def _numbers(name: str, values: Any, length: int) -> tuple[float, ...]:
     try:
         numbers = tuple(float(value) for value in values)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         numbers = ()
     if len(numbers) != length or not all(math.isfinite(number) and abs(number) <= MILLIMETRES for number in numbers):
         raise ValueError(f"its geometry has no such {name}: {values!r:.80}; {length} finite numbers are needed")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 import warnings
+import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 
 from pellucid.errors import ConfigError, ImageFileError
-from pellucid.images.arrays import read_npz
+from pellucid.images.arrays import read_head, read_npz
 from pellucid.images.ct import CT
 from pellucid.images.decoded import Decoded, require_size
 from pellucid.images.dicom import DICOM, is_dicom, read_dicom
@@ -33,6 +35,7 @@ SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp", ".bmp", ".gif", ".ppm", ".pgm", ".pnm", ".jp2", ".avif", ".npy"]
 ).union([".npz"], DICOM)
 WINDOW_KEY = "pellucid:window"  # the comment of a PNG that says which Hounsfield units are black and white
+DAMAGED = (struct.error, zlib.error, zipfile.BadZipFile)
 MAX_PIXELS = 150_000_000
 
 
@@ -65,7 +68,7 @@ def read(
         raise ImageFileError(f"{path} is empty (0 bytes)")
     with _one_line(path):
         if path.suffix.lower() == ".npy":
-            picture = _read_npy(path)
+            picture = _read_npy(path, max_pixels)
         elif path.suffix.lower() == ".npz":
             picture = read_npz(path, max_pixels, window)
         elif is_dicom(path):
@@ -130,16 +133,21 @@ def _head(path: Path, count: int) -> bytes:
         return file.read(count)
 
 
-def _read_npy(path: Path) -> Picture:
+def _read_npy(path: Path, max_pixels: int) -> Picture:
+    with path.open("rb") as file:
+        shape, dtype = read_head(file, path.stat().st_size, "it")
+    if dtype.kind not in "fiub":
+        raise ImageFileError(f"{path} holds values of type {dtype}; real numbers are needed")
+    if prod(shape) > max_pixels:
+        raise ImageFileError(f"{path} of shape {shape} has more than the {max_pixels:,} values that are read")
     array = np.load(path, allow_pickle=False)
-    if array.dtype.kind not in "fiub":
-        raise ImageFileError(f"{path} holds values of type {array.dtype}; real numbers are needed")
     if array.dtype.kind == "i" and array.size and array.min() < 0:
         raise ImageFileError(
             f"{path} holds integers from {array.min()}, and a .npy has no place for their unit; for Hounsfield units "
             "save it as numpy.savez('slice.npz', hu=array)"
         )
-    return Picture(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), None, "float")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and `read` refuses that
+        return Picture(torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32)), None, "float")
 
 
 @contextmanager
@@ -153,6 +161,6 @@ def _one_line(path: Path) -> Iterator[None]:
         raise ImageFileError(f"{path} has more pixels than the {MAX_PIXELS:,} that are read") from error
     except MemoryError as error:
         raise ImageFileError(f"{path} is too large for this machine's memory") from error
-    except (OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError, struct.error, zlib.error) as error:
+    except (*DAMAGED, OSError, ValueError, SyntaxError, EOFError, LookupError, TypeError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ImageFileError(f"cannot read {path}: {reason}") from error
