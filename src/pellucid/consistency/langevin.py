@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.codec import AffineCodec
 from pellucid.consistency.base import Consistency
-from pellucid.consistency.pictures import squared_norm
-from pellucid.consistency.proximal import error_variance, noise_level
+from pellucid.consistency.pictures import believed_noise, squared_norm
+from pellucid.consistency.proximal import error_variance
 from pellucid.errors import require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator
@@ -50,7 +49,8 @@ class Langevin(Consistency):
         ode_steps: network calls for x0hat.
         step_size: see above; small ones are slow, large ones blur what y fixes by a factor 1 / (1 - step_size / 2).
         data_std: sqrt(v) in the prior's units, or None.
-        floor: smallest sigma_y that is believed, in [0, 1] units; without noise U would have no scale.
+        floor: smallest sigma_y that is believed, in [0, 1] units, for a sinogram in pixel lengths; without noise U
+            would have no scale.
     """
 
     steps: int = 30
@@ -67,12 +67,15 @@ class Langevin(Consistency):
         if self.data_std is not None:
             require_range("data_std", self.data_std, 0, above=True)
 
+    def gradients(self, steps: int) -> int:
+        # Every level takes one where it begins and three for the curvature.
+        return steps // self.ode_steps * (self.steps + 4)
+
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         x0hat = flow(step.state, step.estimate, prior, self.ode_steps)
         r2 = error_variance(prior, step.state.t, self.data_std)
-        scale = prior.codec.scale if isinstance(prior.codec, AffineCodec) else 1.0
-        sigma2 = noise_level(observation).clamp(min=self.floor * scale) ** 2
-        x = self.sample(x0hat, r2, sigma2, observation, lambda x, j: noise.normal(x, step.index, f"langevin {j}"))
+        sigma, _ = believed_noise(observation, prior.codec, self.floor)
+        x = self.sample(x0hat, r2, sigma**2, observation, lambda x, j: noise.normal(x, step.index, f"langevin {j}"))
         return prior.process.diffuse(x, step.s, step.z)
 
     def sample(self, x0hat: Tensor, r2: Tensor, sigma2: Tensor, observation: Observation, draw: Draw) -> Tensor:

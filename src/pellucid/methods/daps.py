@@ -39,7 +39,7 @@ def daps(
         langevin_steps: for one draw, each with a gradient through A, and through the decoder if there is one.
         step_size: as a share of 1 / curvature.
         data_std: standard deviation of the data in the prior's units, or None for the paper's r_t.
-        floor: smallest sigma_y that is believed, in [0, 1] units.
+        floor: smallest sigma_y that is believed, in [0, 1] units, for a sinogram in pixel lengths.
         power: exponent of the grid, 2 is denser near the end.
     """
     require_range("ode_steps", ode_steps, 1)

@@ -38,7 +38,7 @@ def red_diff(
         rule: score or paper.
         learning_rate: Adam's first, in the prior's units.
         decay: let it fall to 0.
-        floor: smallest sigma_y that is believed, in [0, 1] units.
+        floor: smallest sigma_y that is believed, in [0, 1] units, for a sinogram in pixel lengths.
         adam_eps: of Adam, in units of 1 / sigma_y; None for its usual 1e-8.
         memory: decay of its second moment.
     """

@@ -9,9 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pellucid.codec import AffineCodec
-from pellucid.consistency.pictures import network_units, on_pictures
-from pellucid.consistency.proximal import noise_level
+from pellucid.consistency.pictures import believed_noise, network_units, on_pictures
+from pellucid.consistency.proximal import reading_scale
 from pellucid.errors import CompatibilityError, require_range
 from pellucid.grid import Grid
 from pellucid.noise import Noise
@@ -45,7 +44,7 @@ class VariationalMode(Start):
         rule: see above.
         learning_rate: of Adam, in the prior's units.
         decay: let it fall to 0 along a half cosine; with a constant one mu keeps jumping by as much.
-        floor: smallest sigma_y that is believed, in [0, 1] units.
+        floor: smallest sigma_y that is believed, in [0, 1] units, for a sinogram in pixel lengths.
         adam_eps: what Adam adds to the root of the second moment, in units of 1 / sigma_y, the size of the misfit's
             gradient where y is met to within its noise: entries whose gradient is nothing but rounding then stay where
             they are. None for 1e-8, Adam's default, in the gradient's units.
@@ -73,11 +72,11 @@ class VariationalMode(Start):
 
     def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:
         process = prior.process
-        scale = prior.codec.scale if isinstance(prior.codec, AffineCodec) else 1.0
-        level = noise_level(observation).clamp(min=self.floor * scale)
-        lowest = level * network_units(prior.codec) / scale
+        level, units = believed_noise(observation, prior.codec, self.floor)
+        lowest = level * network_units(prior.codec) / units
         mu = self.first(observation, prior)
-        added = torch.full_like(level, 1e-8) if self.adam_eps is None else self.adam_eps / level
+        length, _ = reading_scale(on_pictures(observation).operator)
+        added = torch.full_like(level, 1e-8) if self.adam_eps is None else self.adam_eps * length / level
         adam, times = Adam(mu, added, second=self.memory), self.grid.times(process, top)[:-1]
         for index, t in enumerate(times):
             n = noise.normal(mu, index, "step")
