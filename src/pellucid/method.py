@@ -93,6 +93,7 @@ class Method:
                     f"{self.name} needs {_rung(part.needs)}, and behind an autoencoder none is linear; "
                     f"with a latent prior use resample, which takes any operator"
                 )
+        self.consistency.check(problem.operator)
         if self.transition.needs_learned_variance and not prior.learned_variance:
             raise CompatibilityError(f"{self.name}: the prior predicts no variance; use the transition DDPM() instead")
         if self.wrap is not None:

@@ -49,30 +49,6 @@ def ldps(
     return z
 
 
-def resample_dps(
-    eps: Eps,
-    abar: Tensor,
-    timesteps: Sequence[int],
-    z: Tensor,
-    y: Tensor,
-    A: Map,
-    D: Map,
-    draw: Draw,
-    *,
-    scale: float = 0.5,
-    clip: bool = False,
-) -> Tensor:
-    """The same with ReSample's weight scale abar_t, eps being a constant."""
-    for k, (i, j) in enumerate(descending(timesteps)):
-        a = level(abar, i)
-        z_t = z.detach().requires_grad_()
-        z0 = f0(z_t, eps(z, i).detach(), a)
-        moved = ancestral(z0.clamp(-1, 1) if clip else z0, z_t, a, level(abar, j), draw(k, "step", z), None, False)
-        (gradient,) = torch.autograd.grad(norms(y - A(D(z0))).sum(), z_t)
-        z = moved.detach() - scale * a * gradient
-    return z
-
-
 def psld(
     eps: Eps,
     abar: Tensor,

@@ -27,6 +27,9 @@ class Consistency:
     needs_of_pictures: ClassVar[type[Operator]] = Operator
     needs_vjp: bool = False
 
+    def check(self, operator: Operator) -> None:
+        """Raises `CompatibilityError` where the operator on pictures is of a kind that the rungs do not tell."""
+
     def gradients(self, steps: int) -> int:
         """About how many gradients through the decoder a run of so many steps takes: for forecasts."""
         return steps if self.needs_vjp else 0

@@ -82,15 +82,15 @@ def squared_error_gradient(estimate: Estimate, observation: Observation) -> tupl
         x0 = estimate.x0.detach().requires_grad_()
         r = observation.residual(x0)
         variance = observation.variance_at((observation.y - r).detach())
-        level = _harmonic_mean(variance)
+        level = harmonic_mean(variance)
         weight = 1 if observation.gain is None else expand(level, variance) / variance
         size = (weight * r.square()).flatten(1).sum(1)
         (gradient,) = torch.autograd.grad(size.sum(), x0)
     return size.detach(), level.to(size), estimate.vjp(gradient)
 
 
-def _harmonic_mean(variance: Tensor) -> Tensor:
-    """1 / mean(1 / variance) of every image, (b,); 0 where the variance is 0."""
+def harmonic_mean(variance: Tensor) -> Tensor:
+    """1 / mean(1 / variance) of every image, (b,); 0 where some variance is 0."""
     tiny = torch.finfo(variance.dtype).tiny
     return 1 / variance.clamp(min=tiny).reciprocal().flatten(1).mean(1) * (variance.flatten(1).amin(1) > 0)
 

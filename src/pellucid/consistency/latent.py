@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
+from pellucid.consistency.guidance import harmonic_mean
 from pellucid.consistency.pictures import network_units, on_pictures, squared_norm
+from pellucid.consistency.proximal import reading_scale
 from pellucid.errors import CompatibilityError, require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator, Operator
@@ -20,8 +22,8 @@ from pellucid.step import Step
 from pellucid.transition import score_shift
 from pellucid.typing import dot, expand
 
-LatentRule = Literal["likelihood", "paper", "released", "resample"]
-RULES = ("likelihood", "paper", "released", "resample")
+LatentRule = Literal["likelihood", "paper", "released"]
+RULES = ("likelihood", "paper", "released")
 
 
 class Glue(ABC):
@@ -36,6 +38,9 @@ class Glue(ABC):
     @abstractmethod
     def target(self, image: Tensor, residual: Tensor, observation: Observation) -> Tensor:
         """The picture whose code z0 should be, given D(z0) and y - A(D(z0)), all in [0, 1] units; differentiable."""
+
+    def check(self, operator: Operator) -> None:
+        """Raises `CompatibilityError` where the operator on pictures is of a kind that the term cannot take."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,8 @@ class Projected(Glue):
     The picture is D(z0) + A^T (y - A D(z0)). In the network's range, y_net = 2 y - A(1) and x_net = 2 x - 1, it is
     A^T y_net + (I - A^T A) x_net = 2 (x + A^T (y - A x)) - 1: the same picture, so that it is formed in [0, 1].
 
-    A^T stands for a projection: where I - A^T A would enlarge, |A|^2 > 2 (tomography), it is divided by |A|^2.
+    A^T stands for a projection: where I - A^T A would enlarge, |A|^2 > 2, it is divided by |A|^2. A sinogram counts in
+    pixel lengths there, whatever its unit.
 
     Args:
         adjoint: "true", or "identity", what the released code takes for blurs; y must then have the picture's shape.
@@ -71,13 +77,17 @@ class Projected(Glue):
         assert isinstance(operator, LinearOperator)
         if self.adjoint == "true":
             square = squared_norm(observation, operator)
-            return image + operator.adjoint(residual) / expand(torch.where(square > 2, square, 1), image)
-        if operator.measurement_shape != operator.image_shape:
+            unit = reading_scale(operator)[0] ** 2
+            return image + operator.adjoint(residual) / expand(torch.where(square > 2 * unit, square, unit), image)
+        self.check(operator)
+        return image + residual
+
+    def check(self, operator: Operator) -> None:
+        if self.adjoint == "identity" and operator.measurement_shape != operator.image_shape:
             raise CompatibilityError(
                 f"adjoint='identity' is for measurements of the picture's shape, as blurs give them; "
                 f"{type(operator).__name__} makes {operator.measurement_shape} of {operator.image_shape}"
             )
-        return image + residual
 
 
 @dataclass(frozen=True)
@@ -90,19 +100,21 @@ class LatentGuidance(Consistency):
         "likelihood"  c = (alpha_s / alpha_t) beta |r| / v at most, v = max(|r|^2 / m, sigma_y^2)
         "released"    c = 1, Flash's code
         "paper"       as "released", the first term twice: grad |r|^2 / |r|
-        "resample"    c = alpha_t^2: ReSample's code, which has scale 1/2
+
+    ReSample's code takes another step, at another estimate: `resample(as_released=True)` has it. A sinogram counts in
+    pixel lengths, whatever its unit.
 
     The first is `PosteriorGuidance`'s default: DDPM's shift for a Gaussian likelihood whose variance r itself tells,
     cut where it overshoots: at half the step that would bring |r| to zero if its square curved the same in all
     directions. With a second term, which has its share of the step, the bound is on their sum.
 
     Args:
-        scale: eta of the papers, under the last three rules; under the first it multiplies the step.
+        scale: eta of the papers, under the last two rules; under the first it multiplies the step.
         rule: see above.
         glue: the second term, None for none.
         weight: of the second term, beside `scale`.
-        through_network: False takes eps for a constant, so that d z0 / d z_t = 1 / alpha_t, as ReSample's code does; it
-            saves the gradient through the network.
+        through_network: False takes eps for a constant, so that d z0 / d z_t = 1 / alpha_t; it saves the gradient
+            through the network.
         noiser: standard deviation, in [0, 1] units, of fresh noise on A(D(z0)), as PSLD's code adds it.
     """
 
@@ -122,6 +134,13 @@ class LatentGuidance(Consistency):
         if self.glue is not None:
             object.__setattr__(self, "needs_of_pictures", self.glue.needs_of_pictures)
 
+    def check(self, operator: Operator) -> None:
+        if self.glue is not None:
+            self.glue.check(operator)
+
+    def gradients(self, steps: int) -> int:
+        return steps
+
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         terms = self.terms(step, observation, prior, noise)
         if self.through_network:
@@ -133,7 +152,9 @@ class LatentGuidance(Consistency):
 
     def terms(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Terms:
         """Both terms at z0, and the gradient of their weighted sum."""
-        pictures, codec, units = on_pictures(observation), prior.codec, network_units(prior.codec)
+        pictures, codec = on_pictures(observation), prior.codec
+        unit, _ = reading_scale(pictures.operator)
+        units = network_units(codec) / unit
         with torch.enable_grad():
             z0 = step.raw.x0.detach().requires_grad_()
             image = codec.picture(z0, pictures.operator.image_shape)
@@ -141,7 +162,7 @@ class LatentGuidance(Consistency):
             variance = pictures.variance_at((pictures.y - r).detach())
             level = harmonic_mean(variance)
             weight = 1 if pictures.gain is None else expand(level, variance) / variance
-            heard = r - self.noiser * noise.normal(r, step.index, "noiser") if self.noiser else r
+            heard = r - self.noiser * unit * noise.normal(r, step.index, "noiser") if self.noiser else r
             size = units * length(weight**0.5 * heard)
             apart = torch.zeros_like(size)
             if self.glue is not None and self.weight:
@@ -153,8 +174,7 @@ class LatentGuidance(Consistency):
     def length(self, step: Step, prior: Prior, terms: Terms, gradient: Tensor) -> Tensor:
         """c, (b,)."""
         if self.rule != "likelihood":
-            alpha = prior.process.alpha(step.state.t)
-            return alpha**2 if self.rule == "resample" else torch.ones_like(alpha)
+            return torch.ones_like(step.s)
         size, apart, level = (v.double().cpu() for v in (terms.size, terms.apart, terms.level))
         v = torch.maximum(size**2 / terms.entries, level)
         own = score_shift(prior.process, step.state.t, step.s) * size / v
@@ -186,9 +206,3 @@ def length(x: Tensor) -> Tensor:
     square = x.square().flatten(1).sum(1)
     positive = square > 0
     return torch.where(positive, torch.where(positive, square, 1).sqrt(), 0)
-
-
-def harmonic_mean(variance: Tensor) -> Tensor:
-    """1 / mean(1 / variance) of every image, (b,); 0 where some variance is 0."""
-    tiny = torch.finfo(variance.dtype).tiny
-    return 1 / variance.clamp(min=tiny).reciprocal().flatten(1).mean(1) * (variance.flatten(1).amin(1) > 0)

@@ -18,13 +18,13 @@ def ldps(nfe: int = 1000, scale: float = 1.0, rule: LatentRule = "likelihood", t
 
     Differences: the papers' steps move by a length that is tuned to each task; the default is the likelihood's own,
     as in `dps`. `rule="paper"` is eta |r|^-1 grad |r|^2 and `rule="released"` Flash's code, eta grad |r|, with eta =
-    `scale` of 1 (varying blur) to 10 (random masks), r in the network's units. `rule="resample"` with scale 0.5 and
-    `through_network=False` is the step of ReSample's code.
+    `scale` of 1 (varying blur) to 10 (random masks), r in the network's units. ReSample's code takes another step, at
+    another estimate: `resample(as_released=True)` has it.
 
     Args:
         nfe: network calls, each with one vector-Jacobian product and a pass through the decoder and back.
         scale: multiplies the step.
-        rule: the step's rule: likelihood, paper, released or resample.
+        rule: the step's rule: likelihood, paper or released.
         through_network: whether the gradient goes through the network; False takes its eps for a constant.
     """
     guidance = LatentGuidance(scale, rule, through_network=through_network)

@@ -28,10 +28,10 @@ def psld(
     `Projected`.
 
     Differences: the step's length is the likelihood's, as in `ldps`, the steps are DDPM's, and A^T is divided by
-    |A|^2 where that is above 2. `rule="released"`, eta = 0, scale (omega) 1 and weight (gamma) 0.1 are the authors'
-    code, in which A^T of a blur is the identity (`adjoint="identity"`) and fresh noise is added to A D(z0)
-    (`noiser`). Flash's code has DDPM's steps, the true A^T, and 2 and 0.2 (varying blur), 2 and 0.1 (fixed), 10 and 0.5
-    (random masks). Latents are not clipped.
+    |A|^2 where that is above 2, sinograms counting in pixel lengths. `rule="released"`, eta = 0, scale (omega) 1 and
+    weight (gamma) 0.1 are the authors' code, in which A^T of a blur is the identity (`adjoint="identity"`) and fresh
+    noise is added to A D(z0) (`noiser`). Flash's code has DDPM's steps, the true A^T, and 2 and 0.2 (varying blur), 2
+    and 0.1 (fixed), 10 and 0.5 (random masks). Latents are not clipped.
 
     Args:
         nfe: network calls, each with one vector-Jacobian product, and passes through decoder and encoder and back.
