@@ -23,6 +23,11 @@ METHODS: dict[str, Method] = {
     "ddnm": methods.ddnm(4),
     "diffpir": methods.diffpir(4),
     "ldps": methods.ldps(4),
+    "gml-dps": methods.gml_dps(4),
+    "psld": methods.psld(4),
+    "latent-ddnm": methods.latent_ddnm(4),
+    "daps": methods.daps(4, langevin_steps=5),
+    "red-diff": methods.red_diff(20),
     "resample": methods.resample(4),
 }
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from pellucid.consistency.base import Consistency
-from pellucid.consistency.pictures import network_units, on_pictures
-from pellucid.consistency.proximal import noise_level
+from pellucid.consistency.pictures import network_units, on_pictures, squared_norm
+from pellucid.consistency.proximal import noise_level, reading_scale
 from pellucid.errors import require_range
 from pellucid.operators.base import LinearOperator, Operator, Spectral
 from pellucid.prior.base import Estimate, Prior, State
@@ -22,9 +22,11 @@ from pellucid.typing import expand
 class LatentBackProjection(Consistency):
     """z0 <- E(x - A^+ (A x - y)) with x = D(z0), direction by direction while x_t is noisier than y; eps is kept.
 
-    As `QuietBackProjection`, but on decoded pictures: singular direction by singular direction where the spectrum is
-    known, else all at once, a direction is held where sigma_y / s < factor sqrt(N / n) sigma_t / alpha_t, in the
-    network's units, N entries in a picture and n in its latents.
+    As `QuietBackProjection`, but on decoded pictures: where the spectrum is known, a singular direction is held where
+    sigma_y / s < S = factor sqrt(N / n) sigma_t / alpha_t, in the network's units, N entries in a picture and n in its
+    latents. Elsewhere A^+ is (A^T A + (sigma_y / S)^2 I)^{-1} A^T: every direction is held by s^2 / (s^2 +
+    sigma_y^2 / S^2), one half where the other rule lets go, so that noise grows to S / 2 at most; and nothing is held
+    once sigma_y / |A| is above S.
 
     Behind an autoencoder this is an approximation, three times: E undoes D only nearly, so that every step costs the
     autoencoder's error; the code of a picture that is consistent with y need not decode to one that is; and D is taken
@@ -67,5 +69,11 @@ class LatentBackProjection(Consistency):
             held = operator.kept(x) & (expand(noise, inverse) * inverse < expand(level, inverse))
             measured = operator.measured_to_spectrum(pictures.y)
             return operator.from_spectrum(held * (inverse * measured - operator.to_spectrum(x)))
-        whole = expand((noise < level).double(), x)
-        return whole * operator.pinv(pictures.residual(x))
+        length, _ = reading_scale(operator)
+        weight, most = (
+            ((noise / level) ** 2).clamp(min=1e-8 * length**2),
+            squared_norm(pictures, operator).double().cpu(),
+        )
+        some = weight < most
+        pull = expand(some.double(), x) * operator.adjoint(pictures.residual(x))
+        return operator.solve_normal(pull, torch.where(some, weight, most))

@@ -18,7 +18,8 @@ def latent_ddnm(nfe: int = 100, eta: float = 0.85, factor: float = 1.0, residual
     step of eq. (14) in `Mixed`. With a pixel prior and no noise it is DDNM on an even grid.
 
     Limits: z0 -> E(D(z0)) is taken for the identity, and a consistent picture's code for a code that decodes
-    consistently. Holding is let go of, direction by direction, where the measurement is noisier than the latents.
+    consistently. Holding is let go of, direction by direction, where the measurement is noisier than the latents;
+    where singular values are not known (tomography), by degrees.
 
     Args:
         nfe: network calls, each with one pass through the decoder and two through the encoder.
