@@ -13,7 +13,7 @@ import typer
 
 from pellucid.cli.case import Case
 from pellucid.cli.console import NOTICE, duration, note, say
-from pellucid.cli.inputs import Job
+from pellucid.cli.inputs import Job, require_own
 from pellucid.cli.restoring import Restored, find_truth, psnr, read_truth, restore
 from pellucid.cli.saving import cost, resolved, save, units
 from pellucid.cli.settings import Setup
@@ -102,11 +102,13 @@ def _require_target(case: Case, job: Job, window: tuple[float, float] | None) ->
 
 
 def _require_apart(job: Job, samples: int, needed: Sequence[Path]) -> None:
-    """Raises `ImageFileError` where a result would overwrite its measurement or the truth."""
+    """Raises `ImageFileError` where a result would overwrite its measurement, the truth, or somebody's scan."""
     written = {target.resolve() for target in job.targets(samples)}
     for path in needed:
         if path.resolve() in written:
             raise ImageFileError(f"{path} would be overwritten by a result; choose another output")
+    for target in job.targets(samples):
+        require_own(target)
 
 
 def _show(report: dict[str, Any], outputs: Outputs, text: Any) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pellucid.errors import ConfigError, ImageFileError
 from pellucid.images.atomic import require_folder
-from pellucid.images.dicom import is_dicom
+from pellucid.images.dicom import is_dicom, made_here
 from pellucid.images.read import SUFFIXES
 from pellucid.images.write import choose_depth
 
@@ -48,7 +48,7 @@ def jobs(
 
     Raises:
         ImageFileError: nothing to do, an input or the output folder is missing or cannot be written to, an input would
-            be overwritten, or two results have one name.
+            be overwritten, or a DICOM file that pellucid did not make, or two results have one name.
     """
     sources = [path for item in inputs for path in _expanded(item)]
     several = len(inputs) > 1 or any(item.is_dir() for item in inputs)
@@ -58,6 +58,7 @@ def jobs(
     pairs = [Job(source, target) for source, target in zip(sources, targets, strict=True)]
     for job in pairs:
         choose_depth(job.target, "8", depth)
+        require_own(job.target)
     _refuse_clashes(pairs)
     return pairs
 
@@ -84,6 +85,15 @@ def require_identity(pairs: Sequence[Job], keep: bool) -> None:
                     f"--keep-identity: {path.name} {verb} no patient and no study; it is for DICOM in (.dcm) and DICOM "
                     "out (-o result.dcm)"
                 )
+
+
+def require_own(target: Path) -> None:
+    """Raises `ImageFileError` where a DICOM file that pellucid did not make, a scan perhaps, would be overwritten."""
+    if target.suffix.lower() == ".dcm" and target.is_file() and not made_here(target):
+        raise ImageFileError(
+            f"{target} exists, and pellucid did not make it, so it is not overwritten; choose another output, or move "
+            "it away"
+        )
 
 
 def _single(source: Path, out: Path | None, tag: str, measure: bool) -> Path:

@@ -7,6 +7,7 @@ C.7.6.1 (ImageType), C.7.6.2 (Image Plane), C.11.1 (Modality LUT).
 
 from __future__ import annotations
 
+import re
 import warnings
 from importlib.metadata import version
 from pathlib import Path
@@ -22,6 +23,7 @@ from pellucid.images.uids import new_uid, stand_in
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # no reader takes it for what a scanner made
 EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
+SPREAD = "standard deviation"
 EMPTY = (  # attributes that every file must have, with or without a value
     "PatientName",
     "PatientID",
@@ -44,13 +46,15 @@ def write_dicom(path: Path, picture: Picture, texts: dict[str, str], window: tup
     Args:
         path: to write to.
         picture: with its `ct`; what lies beyond 16 bits is clipped.
-        texts: "Description" becomes the derivation's, "pellucid:notice" the comment.
+        texts: "Description" becomes the derivation's, "pellucid:notice" the comment; "pellucid:what" says which series
+            it is of: a mean, each of several samples and the standard deviation have one each.
         window: (low, high) in HU that viewers open it with; None: of the picture's `ct`.
     """
     ct = picture.ct
     assert ct is not None
     dataset = _dataset(path)
     spread = picture.quantity == "spread"
+    part = _part(texts, spread)
     hu = (ct.spread if spread else ct.hounsfield)(picture.pixels[0].detach().cpu().double()).numpy()
     _put_pixels(dataset, np.rint(hu).clip(-(2**15), 2**15 - 1).astype("<i2"))
     low, high = (0.0, max(float(hu.max()), 1.0)) if spread else window or ct.window
@@ -60,10 +64,10 @@ def write_dicom(path: Path, picture: Picture, texts: dict[str, str], window: tup
         setattr(dataset, name, "")
     series = None if ct.geometry is None else ct.geometry.series
     dataset.StudyInstanceUID = stand_in("derived study", series)
-    dataset.SeriesInstanceUID = stand_in(f"derived series{' std' if spread else ''}", series)
+    dataset.SeriesInstanceUID = stand_in(f"derived series {part}", series)
     if ct.geometry is not None:
         _put_geometry(dataset, ct.geometry)
-    _put_description(dataset, texts, spread)
+    _put_description(dataset, texts, part)
     _put_identity(dataset, ct)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pydicom's quote what they complain of
@@ -112,11 +116,23 @@ def _put_geometry(dataset: Any, geometry: Geometry) -> None:
         dataset.InstanceNumber = geometry.instance
 
 
-def _put_description(dataset: Any, texts: dict[str, str], spread: bool) -> None:
+def _part(texts: dict[str, str], spread: bool) -> str:
+    """Which of the results of one slice it is, "" for the only one.
+
+    Viewers stack what has one series, by position and number, which all results of a slice share. How many samples
+    there were does not count: the slices of a volume stay together where the time ran out for some.
+    """
+    if spread:
+        return SPREAD
+    found = re.match(r"mean|sample \d{1,9}", texts.get("pellucid:what", ""))
+    return found[0] if found else ""
+
+
+def _put_description(dataset: Any, texts: dict[str, str], part: str) -> None:
     made = f"{texts.get('Description', 'Made by pellucid')}; not for diagnosis"
-    made = f"Standard deviation, no anatomy. {made}" if spread else made
+    made = f"Standard deviation, no anatomy. {made}" if part == SPREAD else made
     dataset.DerivationDescription = made if len(made) <= 1024 else f"{made[:990]}...; not for diagnosis"
-    dataset.SeriesDescription = f"pellucid{' standard deviation' if spread else ''}, not for diagnosis"
+    dataset.SeriesDescription = f"pellucid {part}".strip() + ", not for diagnosis"
     if notice := texts.get("pellucid:notice"):
         dataset.ImageComments = notice
 

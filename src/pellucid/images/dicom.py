@@ -143,6 +143,22 @@ def read_attributes(path: Path, pixels: bool) -> Any:
     return pydicom.dcmread(path, stop_before_pixels=not pixels)
 
 
+def made_here(path: Path) -> bool:
+    """Whether a file is a result that pellucid wrote as DICOM; what cannot be read is not.
+
+    Raises:
+        ConfigError: pydicom is not installed.
+    """
+    require_pydicom()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # as above
+            head = read_attributes(path, pixels=False)
+            return str(head.get("Manufacturer", "")) == MAKER and "DERIVED" in (head.get("ImageType") or ())
+    except Exception:  # pydicom raises anything
+        return False
+
+
 def require_pydicom() -> None:
     """Raises `ConfigError` where pydicom is not installed."""
     try:
