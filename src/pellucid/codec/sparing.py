@@ -11,6 +11,7 @@ Kept is the input of every residual block, and nothing else.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,30 +146,23 @@ def decode(decoder: Any, h: Tensor) -> Tensor:
     """
     h = decoder.conv_in(h)
     middle = decoder.mid_block
-    h = _again(middle.resnets[0], h)
+    h = _residual(middle.resnets[0], h)
     for attention, resnet in zip(middle.attentions, middle.resnets[1:], strict=True):
         if attention is not None:
             h = checkpointed(attention, h, use_reentrant=False) if _differentiated(h) else attention(h)
-        h = _again(resnet, h)
+        h = _residual(resnet, h)
     for block in decoder.up_blocks:
         for resnet in block.resnets:
-            h = _again(resnet, h)
+            h = _residual(resnet, h)
         for step in block.upsamplers or ():
             h = fed(h, Doubled(), step.conv)
     return fed(h, Bent(decoder.conv_norm_out), decoder.conv_out)
 
 
-def _again(resnet: Any, x: Tensor) -> Tensor:
-    """A residual block of which only the input is kept."""
-    if not _differentiated(x):
-        return _residual(resnet, x)
-    out: Tensor = checkpointed(_residual, resnet, x, use_reentrant=False)
-    return out
-
-
 def _residual(resnet: Any, x: Tensor) -> Tensor:
-    h = fed(x, Bent(resnet.norm1), resnet.conv1)
-    h = fed(h, Bent(resnet.norm2), resnet.conv2)
+    """A residual block of which only the input is kept."""
+    feeds, convs = (Bent(resnet.norm1), Bent(resnet.norm2)), (resnet.conv1, resnet.conv2)
+    h: Tensor = _Chain.apply(x, feeds, convs)  # type: ignore[no-untyped-call]
     if resnet.conv_shortcut is not None:
         x = fed(x, Same(), resnet.conv_shortcut)
     return (x + h) / resnet.output_scale_factor if resnet.output_scale_factor != 1 else x + h
@@ -186,47 +180,64 @@ def fed(x: Tensor, feed: Feed, conv: nn.Conv2d) -> Tensor:
         feed: f.
         conv: of stride 1 that keeps the sides, without groups, its parameters frozen.
     """
-    out: Tensor = _Fed.apply(x, feed, conv)  # type: ignore[no-untyped-call]
+    out: Tensor = _Chain.apply(x, (feed,), (conv,))  # type: ignore[no-untyped-call]
     return out
 
 
-class _Fed(torch.autograd.Function):
-    """See `fed`. Under autocast the convolution is in its dtype, the rest in float32."""
+class _Chain(torch.autograd.Function):
+    """conv_n(f_n(... conv_1(f_1(x)))): only x is kept. Under autocast convolutions are in its dtype, f in float32."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, feed: Feed, conv: nn.Conv2d) -> Tensor:
+    def forward(ctx: Any, x: Tensor, feeds: Sequence[Feed], convs: Sequence[nn.Conv2d]) -> Tensor:
         kind = x.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else conv.weight.dtype
         ctx.save_for_backward(x)
-        ctx.feed, ctx.conv, ctx.dtype = feed, conv, dtype
-        height, width = (side * feed.scale for side in x.shape[-2:])
-        out = x.new_empty((len(x), conv.out_channels, height, width), dtype=dtype)
-        beyond, row = conv.kernel_size[0] // 2, len(x) * x.shape[1] * width * max(x.element_size(), 4)
+        ctx.feeds, ctx.convs = feeds, convs
+        ctx.dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else convs[0].weight.dtype
         with torch.autocast(kind, enabled=False):
-            weight, bias = conv.weight.to(dtype), None if conv.bias is None else conv.bias.to(dtype)
-            known = feed.knowledge(x)
-            for first, last in _parts(height, PART // row):
-                start, stop = max(first - beyond, 0), min(last + beyond, height)
-                part = feed.rows(x, known, slice(start, stop)).to(dtype)
-                edges = (beyond, beyond, start - first + beyond, last + beyond - stop)
-                out[:, :, first:last] = functional.conv2d(functional.pad(part, edges), weight, bias)
-        return out
+            for feed, conv in zip(feeds, convs, strict=True):
+                x = _convolved(x, feed, conv, ctx.dtype)
+        return x
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        (x,), feed, conv = ctx.saved_tensors, ctx.feed, ctx.conv
-        gradient, result = gradients[0].to(ctx.dtype), torch.empty_like(x)
-        each = x[:, :1].numel() * max(x.element_size(), 4) * feed.scale**2 * feed.width
+        (x,), gradient = ctx.saved_tensors, gradients[0].to(ctx.dtype)
         with torch.autocast(x.device.type, enabled=False):
-            for first, last in _parts(x.shape[1] // feed.width, PART // each):
-                at = slice(first * feed.width, last * feed.width)
-                with torch.enable_grad():
-                    part = _wide(x[:, at]).detach().requires_grad_()
-                    given = feed.channels(part, at)
-                weight = conv.weight[:, at].to(ctx.dtype)
-                back = conv2d_input(list(given.shape), weight, gradient, 1, conv.padding)
-                result[:, at] = torch.autograd.grad(given, part, back.to(given.dtype))[0]
-        return result, None, None
+            inputs = [x]
+            for feed, conv in zip(ctx.feeds[:-1], ctx.convs[:-1], strict=True):
+                inputs.append(_convolved(inputs[-1], feed, conv, ctx.dtype))
+            for feed, conv in zip(reversed(ctx.feeds), reversed(ctx.convs), strict=True):
+                gradient = _gradient(inputs.pop(), feed, conv, gradient)
+        return gradient, None, None
+
+
+def _convolved(x: Tensor, feed: Feed, conv: nn.Conv2d, dtype: torch.dtype) -> Tensor:
+    """conv(f(x)) in `dtype`, in strips of rows."""
+    height, width = (side * feed.scale for side in x.shape[-2:])
+    out = x.new_empty((len(x), conv.out_channels, height, width), dtype=dtype)
+    beyond, row = conv.kernel_size[0] // 2, len(x) * x.shape[1] * width * max(x.element_size(), 4)
+    weight, bias = conv.weight.to(dtype), None if conv.bias is None else conv.bias.to(dtype)
+    known = feed.knowledge(x)
+    for first, last in _parts(height, PART // row):
+        start, stop = max(first - beyond, 0), min(last + beyond, height)
+        part = feed.rows(x, known, slice(start, stop)).to(dtype)
+        edges = (beyond, beyond, start - first + beyond, last + beyond - stop)
+        out[:, :, first:last] = functional.conv2d(functional.pad(part, edges), weight, bias)
+    return out
+
+
+def _gradient(x: Tensor, feed: Feed, conv: nn.Conv2d, gradient: Tensor) -> Tensor:
+    """(d conv(f(x)) / dx)^T gradient, in slices of channels."""
+    result = torch.empty_like(x)
+    each = x[:, :1].numel() * max(x.element_size(), 4) * feed.scale**2 * feed.width
+    for first, last in _parts(x.shape[1] // feed.width, PART // each):
+        at = slice(first * feed.width, last * feed.width)
+        with torch.enable_grad():
+            part = _wide(x[:, at]).detach().requires_grad_()
+            given = feed.channels(part, at)
+        weight = conv.weight[:, at].to(gradient.dtype)
+        back = conv2d_input(list(given.shape), weight, gradient, 1, conv.padding)
+        result[:, at] = torch.autograd.grad(given, part, back.to(given.dtype))[0]
+    return result
 
 
 def _parts(count: int, size: int) -> list[tuple[int, int]]:

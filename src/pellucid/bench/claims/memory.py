@@ -129,6 +129,7 @@ Make = Callable[[str, bool], DiffusionPrior]
 MODELS: dict[str, Make] = {"ldm-vq-4": latent_diffusion, "adm-ffhq": pixel_diffusion, "photo-latent": shipped}
 LATENT: dict[str, tuple[Callable[[], Method], bool]] = {
     "unconditional": (partial(unconditional, 2), False),
+    "unconditional, checkpoint": (partial(unconditional, 2), True),
     "resample, checkpoint": (hard, True),
     "resample": (hard, False),
     "psld": (partial(psld, 2), False),
