@@ -130,9 +130,11 @@ def read_head(file: IO[bytes], size: int, what: str) -> tuple[Shape, np.dtype[An
 
 def _require_plain(names: list[str]) -> None:
     """Raises `ValueError` where numpy could read another member than the one that is checked."""
+    seen: set[str] = set()
     for name in names:
-        if not name.endswith(".npy") or names.count(name) > 1:
+        if not name.endswith(".npy") or name in seen:
             raise ValueError(f"its {name!r:.40} is twice in it, or has no .npy at its end; numpy.savez writes neither")
+        seen.add(name)
 
 
 def _head(archive: zipfile.ZipFile, name: str) -> tuple[Shape, np.dtype[Any]]:
