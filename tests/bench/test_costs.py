@@ -65,11 +65,13 @@ def test_cold_start_differs_from_ours_in_nothing_else() -> None:
     assert method.grid == ours.grid and len(set(hard.VARIANTS)) == len(hard.VARIANTS)
 
 
-def made_up(folder: Path, spared: float, guided: float) -> Results:
+def made_up(folder: Path, spared: float, guided: float, lean: float | None = None) -> Results:
     def run(held: float, increment: float) -> dict[str, float]:
         return {"weights_mb": held, "increment_mb": increment, "gradients": 2, "seconds": 1.0}
 
     latent = {"unconditional": 100, "resample, checkpoint": spared, "psld": guided, "ldps": guided}
+    if lean is not None:
+        latent["unconditional, checkpoint"] = lean
     whole = {
         "setup": {"size": 256, "precision": "float32", "operator": "identity"},
         "runs": {
@@ -87,6 +89,9 @@ def test_r6_can_go_either_way(tmp_path: Path) -> None:
     assert [part.holds for part in cost_page.r6(made_up(tmp_path, 250, 2000))] == [True] * 5
     assert [part.holds for part in cost_page.r6(made_up(tmp_path, 300, 2000))] == [True, False, True, True, True]
     assert [part.holds for part in cost_page.r6(made_up(tmp_path, 1500, 200))] == [False] * 5
+    results = made_up(tmp_path, 350, 2000, lean=50)  # 250 of 1100, but 300 of 1050
+    assert [part.holds for part in cost_page.r6(results)] == [True, False, False, True, True, True]
+    made_up(tmp_path, 1500, 200)
     text = cost_page.text(tmp_path)
     assert "| ldm-vq-4 | resample, checkpoint | 1000 | 1500 | +150 % | +127 % |" in text and "missed" in text
 
