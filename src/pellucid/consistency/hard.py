@@ -15,7 +15,7 @@ from pellucid.consistency.proximal import reading_scale
 from pellucid.consistency.resampling import Resampling
 from pellucid.errors import require_range
 from pellucid.noise import Noise
-from pellucid.operators.base import LinearOperator
+from pellucid.operators.base import LinearOperator, Operator
 from pellucid.optimise.lbfgs import LBFGS
 from pellucid.optimise.misfit import LatentMisfit, Misfit, PixelMisfit
 from pellucid.optimise.projection import project
@@ -191,7 +191,12 @@ class HardConsistency(Consistency):
         require_range("switch", self.switch, 0, 1)
         if self.guidance is not None:
             object.__setattr__(self, "needs", self.guidance.needs)
+            object.__setattr__(self, "needs_of_pictures", self.guidance.needs_of_pictures)
             object.__setattr__(self, "needs_vjp", self.guidance.needs_vjp)
+
+    def check(self, operator: Operator) -> None:
+        if self.guidance is not None:
+            self.guidance.check(operator)
 
     def gradients(self, steps: int) -> int:
         guided = 0 if self.guidance is None else self.guidance.gradients(steps)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from pellucid.consistency.base import Consistency
 from pellucid.noise import Noise
+from pellucid.operators.base import Operator
 from pellucid.prior.base import Estimate, Prior, State
 from pellucid.problem import Observation
 from pellucid.step import Step
@@ -29,7 +30,7 @@ class During(Consistency):
     every: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("needs", "needs_vjp"):  # the wrapper asks for what it wraps
+        for name in ("needs", "needs_of_pictures", "needs_vjp"):  # the wrapper asks for what it wraps
             object.__setattr__(self, name, getattr(self.consistency, name))
 
     def acts(self, index: int) -> bool:
@@ -37,6 +38,9 @@ class During(Consistency):
         return (
             index >= self.first and (self.last is None or index < self.last) and (index - self.first) % self.every == 0
         )
+
+    def check(self, operator: Operator) -> None:
+        self.consistency.check(operator)
 
     def refine(self, estimate: Estimate, state: State, s: Tensor, observation: Observation, prior: Prior) -> Estimate:
         if not self.acts(state.index):

@@ -31,7 +31,7 @@ from pellucid.methods.red_diff import red_diff
 from pellucid.methods.repaint import repaint
 from pellucid.methods.resample import resample
 from pellucid.methods.ssd import ssd, ssd_plus
-from pellucid.methods.supervised import is_estimator, supervised
+from pellucid.methods.supervised import estimators, is_estimator, supervised
 from pellucid.methods.unconditional import unconditional
 from pellucid.operators.base import Operator
 from pellucid.operators.color import Grey
@@ -159,7 +159,7 @@ def get(name: str) -> Preset:
     if name not in METHODS and is_estimator(name):
         return Preset(name, partial(supervised, name), models_noise=False)
     if name not in METHODS:
-        raise UnknownNameError("method", name, METHODS)
+        raise UnknownNameError("method", name, [*METHODS, *estimators()])
     return METHODS[name]
 
 

@@ -53,11 +53,18 @@ def restored(network: str | Path) -> Restored:
     return Restored(load_estimator(network))
 
 
+def estimators() -> list[str]:
+    """Names of the supervised networks at hand."""
+    from pellucid.zoo import available
+
+    return [card.name for card in available() if card.kind == "estimator"]
+
+
 def is_estimator(name: str) -> bool:
     """Whether a name or folder is that of a supervised network."""
-    from pellucid.zoo import Card, available
+    from pellucid.zoo import Card
 
-    if any(card.name == name and card.kind == "estimator" for card in available()):
+    if name in estimators():
         return True
     folder = Path(name)
     if not (folder / "card.json").is_file():

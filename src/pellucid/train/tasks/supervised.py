@@ -19,7 +19,7 @@ from pellucid.train.tasks.base import DEGRADATION, Batch, Task
 
 
 class SupervisedTask(Task):
-    """min E |x - F(y)|: SwinIR (Liang et al., ICCVW 2021) or a UNet, the latter after A^+ or `fbp` where y is no picture."""
+    """min E |x - F(y)|: SwinIR (Liang et al., ICCVW 2021), or a UNet, after A^+ or `fbp` where y is no picture."""
 
     kind = "estimator"
     training = "supervised"
