@@ -182,3 +182,5 @@ def test_collected_rows_are_means_over_seeds_and_know_their_spread(
         assert float(row["spread"]) == pytest.approx(float(((one - two) ** 2 / 2).mean().sqrt()), rel=1e-4) != 0
     strip(run, tmp_path / "out", Strip("s.jpg", {"truth": "t", "one": "1", "absent": "-"}, "sr", 2, "title"))
     assert (tmp_path / "out" / "s.jpg").stat().st_size > 1000
+    strip(run, tmp_path / "out", Strip("none.jpg", {"truth": "t"}, "another task", 2, "title"))
+    assert not (tmp_path / "out" / "none.jpg").exists()

@@ -116,9 +116,14 @@ INVERSION = Strip("inversion.jpg", COLUMNS, "sr4", 4, "Inversion without back-pr
 
 
 def strip(run: Path, out: Path, what: Strip) -> None:
-    """Writes a JPEG of the first few pictures of a run, method by method, from its folder to the folder `out`."""
+    """Writes a JPEG of the first few pictures of a run, method by method, from its folder to the folder `out`.
+
+    A run that has no pictures of the task yet leaves `out` as it is.
+    """
     figure_type = _matplotlib()
     rows = [row for row in Store(run).read() if row["task"] == what.task]
+    if not rows:
+        return
     names = sorted({row["image"] for row in rows})[: what.count]
     files = {(row["image"], row["label"]): run / "pictures" / f"{row['key']}.png" for row in reversed(rows)}
     ran = {label: title for label, title in what.columns.items() if label == "truth" or (names[0], label) in files}

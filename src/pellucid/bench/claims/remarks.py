@@ -97,7 +97,19 @@ def variances(results: Results) -> Iterator[str]:
             yield f"| {task} | {label} | {' | '.join(found)} |"
 
 
+def hole(results: Results) -> Iterator[str]:
+    """R1: what PSNR hides in a hole."""
+    pair = Pair(results, PHOTOS, "box", "resample", "dps")
+    psnr, distance = pair.difference("psnr"), pair.percent("effnet_distance")
+    if psnr.high > 0 and distance.low > 0:
+        yield (
+            "In a box nothing is measured, and the pictures above show what resample leaves there: a soft patch of "
+            f"one colour, which PSNR forgives ({decibel(psnr)} against DPS) and the feature distance does not "
+            f"({percent(distance)})."
+        )
+
+
 REMARKS: dict[str, tuple[Callable[[Results], Iterator[str]], ...]] = {
-    "R1": (ceiling, noisy, options),
+    "R1": (ceiling, hole, noisy, options),
     "R3": (variances,),
 }
