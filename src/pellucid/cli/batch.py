@@ -156,7 +156,8 @@ def _summary(case: Case, job: Job, restored: Restored, report: dict[str, Any]) -
     if not restored.complete:
         text += "\nstopped by the time limit: this is the estimate reached by then"
     if "std" in report:
-        text += f"\n{report['std']}: how far {len(restored.samples)} samples differ, white is {report['std_white']:.3g}"
+        scale = "in Hounsfield units" if report["unit"] == "HU" else f"white is {report['std_white']:.3g}"
+        text += f"\n{report['std']}: how far {len(restored.samples)} samples differ, {scale}"
     return text
 
 

@@ -118,7 +118,9 @@ def save(
     white = 1.0 if absolute else max(float(restored.std.max()), 1e-6)
     like = case.picture.with_pixels(restored.std / white)
     spread = Picture(like.pixels, depth=like.depth, ct=like.ct, quantity="spread")
-    std = put(job.beside("std"), spread, f"standard deviation of {count} samples, white is {white:.6g}")
+    in_hu = units(job.target, like.ct, window)["unit"] == HU
+    scale = "in Hounsfield units" if in_hu else f"white is {white:.6g}"
+    std = put(job.beside("std"), spread, f"standard deviation of {count} samples, {scale}")
     return {"output": mean, "samples": samples, "std": std, "std_white": white}
 
 
