@@ -198,7 +198,7 @@ def test_dps_runs_on_latents_of_a_picture_of_any_size() -> None:
 def test_methods_for_linear_operators_refuse_latents_by_name(name: str) -> None:
     operator = Mask.random((3, 16, 16), missing=0.5)
     problem = Problem(torch.rand(1, 3, 16, 16), operator, 0.0)
-    with pytest.raises(NeedsCapability, match=r"behind an autoencoder none is linear.*dps"):
+    with pytest.raises(NeedsCapability, match=r"behind an autoencoder none is linear.*resample"):
         reconstruct(problem, latent_prior(), METHODS[name].build(5))
 
 
@@ -363,6 +363,6 @@ def test_the_command_finds_a_method_for_latents_by_itself(tmp_path: Path, capsys
     request = ["restore", tmp_path / "in.png", "--prior", tmp_path / "prior", "--operator", "gaussian-blur:std=1"]
     request += ["--noise", "0.05", "--nfe", "3", "-o", tmp_path / "out.png"]
     assert run([str(word) for word in request]) == 0
-    assert "dps, 3 network calls" in capsys.readouterr().out
+    assert "resample, 3 network calls" in capsys.readouterr().out
     with Image.open(tmp_path / "out.png") as image:
         assert image.size == (18, 13)

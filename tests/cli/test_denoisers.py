@@ -53,7 +53,7 @@ def test_continuous_time_is_given_to_dps(
     pellucid_: Command, photo: Path, tmp_path: Path, operator: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prior = DiffusionPrior(shrink, VE(50.0, 0.01), "denoiser", channels=3)
-    monkeypatch.setattr(pellucid.zoo, "load", lambda *_: prior)
+    monkeypatch.setattr(pellucid.zoo, "load", lambda *_, **__: prior)
     options = ("-A", operator, "--noise", "0.1", "--nfe", "5", "--json")
     ran = pellucid_("restore", photo, *options, "-o", tmp_path / "x.png")
     assert ran.code == 0 and settings(ran.out)["method"] == "dps", ran.err
