@@ -42,9 +42,9 @@ Differences are paired: the same pictures, measurements and seeds for both metho
 the features of EfficientNet-Lite0; they stand in for LPIPS and FID, and are neither. Their differences are in percent
 of the second method's. Intervals of Fréchet distances are quantiles over 100 resamples of the pictures, with which such
 a distance has a bias that mostly cancels in a difference. An interval says how sure the figure is for pictures like
-these, with this prior; of forty parts, two may well lie outside of theirs by chance. Where there are three pictures,
-there is no interval: the part holds if all three meet its criterion, is refuted if none does, and the figure is all
-three.
+these, with this prior; of forty parts, two may well lie outside of theirs by chance. Where there are two or three
+pictures, there is no interval: the part holds if all meet its criterion, is refuted if none does, and the figure is
+all of theirs.
 
 What was decided after looking: the tasks of Table 1 were run on 12 pictures first, and on all 24 once their intervals
 had left many parts undecided; the parts of S5 on predicted noise and Theorem 1 were added after its first figures; what

@@ -123,7 +123,7 @@ EXPERIMENTS = {
     "R5": "Plans resample-ct-phantoms and resample-ct-patients, 50 steps: ReSample and Latent-DPS on `ct-latent`, DPS, "
     "MCG and PnP-ADMM (`pnp-unet`) on `ct`; three slices of other patients, slice by slice in the order "
     "of their names (head, chest, abdomen), without an interval.",
-    "R7": "Plans resample-512 and resample-photos: 70 % of the pixels missing, noise 0.01; three pictures one by one.",
+    "R7": "Plans resample-512 and resample-photos: 70 % of the pixels missing, noise 0.01; two pictures one by one.",
 }
 
 TESTS: dict[str, Callable[[Results], Iterator[Part]]] = {
