@@ -150,8 +150,16 @@ def draw(folder: Path, path: Path) -> None:
         for name, run in found.items():
             if name not in names.values():
                 axes.plot(passes(run), mean(run, "psnr"), "s", color="#c84c09", markersize=4)
-                axes.annotate(name, (passes(run), mean(run, "psnr")), textcoords="offset points", xytext=(4, -10))
+                left = name in (RELEASED, PAPER)  # they stand at the right edge
+                axes.annotate(
+                    name,
+                    (passes(run), mean(run, "psnr")),
+                    textcoords="offset points",
+                    xytext=(-5 if left else 4, -10),
+                    ha="right" if left else "left",
+                )
         axes.set_xscale("log")
+        axes.set_xlim(10, 30000)  # the same for all, and whole decades, which have room for their labels
         axes.set_title(TASKS[task], fontsize=10)
         axes.set_xlabel("decoder passes, forward and back, a picture")
         axes.set_ylabel("PSNR / dB")
