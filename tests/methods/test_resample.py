@@ -116,6 +116,11 @@ def test_a_schedule_that_never_looks_at_y_is_refused(options: dict[str, object])
         resample(**options)  # type: ignore[arg-type]
 
 
+def test_two_steps_may_be_enough_to_look_at_y() -> None:
+    problem, method = _problem(_operator("mask")), resample(2, 1, begin=1.0, switch=1.0, finish=False)
+    assert reconstruct(problem, toy_latent_prior(), method, seeds=SEEDS).decode_vjps.min() > 0
+
+
 @pytest.mark.parametrize("nfe", [5, 10, 50])
 @pytest.mark.parametrize("solver", ["fast", "adamw"])
 def test_every_default_schedule_looks_at_y(solver: Solver, nfe: int) -> None:

@@ -96,7 +96,7 @@ def resample(
         lookahead,
         PosteriorGuidance(guidance) if guidance else None,
     )
-    if not (finish or guidance or any(k % every == 0 and k + 1 < begin * nfe for k in range(1, nfe))):
+    if not (finish or guidance or any(k % every == 0 and (begin == 1 or k + 1 < begin * nfe) for k in range(1, nfe))):
         raise CompatibilityError(
             f"resample would never look at y: none of its last {begin:.0%} of {nfe} steps is an every={every}-th; "
             "take a smaller every, more steps, or finish=true"
