@@ -66,6 +66,12 @@ def supervised(
     _run("supervised", config, until, init=init, out=out, operator=operator, kind=network)
 
 
+@app.command("severity")
+def severity(config: Config, until: Until = None, init: Init = None, out: Out = None) -> None:
+    """A severity encoder for flash: a degraded picture's latent, and how wrong it is."""
+    _run("severity", config, until, init=init, out=out)
+
+
 @app.command("ship")
 def ship(
     run: Annotated[Path, typer.Argument(help="The run's folder, or its TOML file.")],

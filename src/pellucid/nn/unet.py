@@ -96,7 +96,7 @@ class Level(nn.ModuleList):
 
 
 class UNet(nn.Module):
-    """The raw network F of the preconditioned denoiser: (b, c, h, w), (b,) -> (b, c, h, w).
+    """The raw network F of the preconditioned denoiser: (b, c, h, w), (b,) -> (b, outputs, h, w).
 
     Args:
         channels: colour channels of the picture.
@@ -105,6 +105,7 @@ class UNet(nn.Module):
         unshuffle: side of the pixel block that the stem moves into channels.
         heads: heads of the attention at the coarsest level, 0 for none.
         embedding: width of the noise embedding.
+        outputs: channels of the result; None for as many as the picture has.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class UNet(nn.Module):
         unshuffle: int = 2,
         heads: int = 4,
         embedding: int = 256,
+        outputs: int | None = None,
     ) -> None:
         super().__init__()
         self.config: dict[str, Any] = {
@@ -124,12 +126,13 @@ class UNet(nn.Module):
             "unshuffle": unshuffle,
             "heads": heads,
             "embedding": embedding,
+            **({} if outputs is None else {"outputs": outputs}),
         }
         self.multiple = unshuffle * 2 ** (len(widths) - 1)
         self.unshuffle = unshuffle
         self.embed = NoiseEmbedding(embedding)
         self.stem = nn.Conv2d(channels * unshuffle**2, widths[0], 3, padding=1)
-        self.head = nn.Conv2d(widths[0], channels * unshuffle**2, 3, padding=1)
+        self.head = nn.Conv2d(widths[0], (outputs or channels) * unshuffle**2, 3, padding=1)
         nn.init.zeros_(self.head.weight)
         pairs = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)

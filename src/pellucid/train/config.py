@@ -260,6 +260,40 @@ class SupervisedConfig(RunConfig):
         _among("loss", self.loss, ("l1", "l2"))
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeverityConfig(RunConfig):
+    """Flash-Diffusion's severity encoder: `[network]` may say `head = "features"`; for a pixel prior it is a UNet's.
+
+    Args:
+        operators: the families of degradations, with ranges; every crop draws one of them.
+        codec: the autoencoder whose latents are estimated: a shipped one's name, or a folder; "" for pixels.
+        noise: range of the noise's standard deviation, in [0, 1] units.
+        weighting: "paper" averages the image term over a batch, "released" adds it up.
+        lambda_sigma, lambda_im: weights of the variance's and of the image's term: 10 and 1 in the paper, 1 and 1 in
+            the released code.
+        severity: what is learned beside the estimate: "scalar", the variance of its error, or "map", that of every
+            entry.
+        detached: the variance's term does not move the estimate (the paper's and the code's does).
+    """
+
+    operators: tuple[str, ...]
+    codec: str = ""
+    noise: tuple[float, float] = (0.05, 0.05)
+    weighting: str = "paper"
+    lambda_sigma: float = 10.0
+    lambda_im: float = 1.0
+    severity: str = "scalar"
+    detached: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _among("weighting", self.weighting, ("paper", "released"))
+        _among("severity", self.severity, ("scalar", "map"))
+        for name in ("lambda_sigma", "lambda_im"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}")
+
+
 def build(kind: type[T], raw: dict[str, Any], where: str) -> T:
     """The dataclass from TOML values: strings become paths and lists tuples where the field says so."""
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -73,3 +74,37 @@ class Degradation:
             y = y + level.reshape(-1, *[1] * (y.ndim - 1)) * noise
             pairs.append((y, network_input(y, operator)))
         return torch.cat([y for y, _ in pairs]), torch.cat([v for _, v in pairs])
+
+
+class Families:
+    """Several families of degradations; every picture gets one of them, with equal odds.
+
+    Args:
+        texts: one a family, see `Degradation`.
+        noise: range of the noise's standard deviation, in [0, 1] units.
+
+    Raises:
+        OperatorError, ConfigError: as `Degradation`; or there is no family.
+    """
+
+    def __init__(self, texts: Sequence[str], noise: tuple[float, float] = (0.0, 0.0)) -> None:
+        if not texts:
+            raise ConfigError("name at least one family of operators, as in operators = ['gaussian-blur:std=0.3..3']")
+        self.families = [Degradation(text, noise) for text in texts]
+
+    def measure(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """What a network is shown of pictures x (b, c, h, w) in [0, 1]: of the same size, in [0, 1] units.
+
+        Raises:
+            ConfigError: a measurement of another size: a smaller picture is not enlarged here.
+        """
+        shown = []
+        for part in x.split(1):
+            family = self.families[int(rng.integers(len(self.families)))]
+            shown.append(family.measure(part, rng)[1])
+            if shown[-1].shape != part.shape:
+                size = "x".join(str(side) for side in shown[-1].shape[1:])
+                raise ConfigError(
+                    f"{family.text} shows pictures of {size}, not of {part.shape[1:]}; write it as upsampled"
+                )
+        return torch.cat(shown)

@@ -14,6 +14,7 @@ from pellucid.train.config import (
     LatentPriorConfig,
     PriorConfig,
     RunConfig,
+    SeverityConfig,
     SupervisedConfig,
 )
 from pellucid.train.init import initialise, with_network
@@ -21,6 +22,7 @@ from pellucid.train.tasks.autoencoder import AutoencoderTask
 from pellucid.train.tasks.base import Task
 from pellucid.train.tasks.denoiser import DenoiserTask
 from pellucid.train.tasks.prior import LatentPriorTask, PriorTask
+from pellucid.train.tasks.severity import SeverityTask
 from pellucid.train.tasks.supervised import SupervisedTask
 
 TASKS: dict[str, tuple[type[RunConfig], Any]] = {
@@ -28,6 +30,7 @@ TASKS: dict[str, tuple[type[RunConfig], Any]] = {
     "autoencoder": (AutoencoderConfig, AutoencoderTask),
     "latent-prior": (LatentPriorConfig, LatentPriorTask),
     "denoiser": (DenoiserConfig, DenoiserTask),
+    "severity": (SeverityConfig, SeverityTask),
     "supervised": (SupervisedConfig, SupervisedTask),
 }
 
