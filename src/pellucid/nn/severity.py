@@ -184,8 +184,9 @@ class PixelSeverity(SeverityNetwork):
         super().__init__()
         self.unet = UNet(**{"channels": channels, "outputs": 2 * channels, **network})
         with torch.no_grad():  # a head that gives 0 would have no gradient through its square
-            spread = self.unet.head.bias[channels * self.unet.unshuffle**2 :]
-            spread.fill_(0.2)
+            bias = self.unet.head.bias
+            assert bias is not None
+            bias[channels * self.unet.unshuffle**2 :] = 0.2
         self.config = {key: value for key, value in self.unet.config.items() if key != "outputs"}
         self.multiple = self.unet.multiple
 
