@@ -200,6 +200,31 @@ class Through(Grid):
 
 
 @dataclass(frozen=True)
+class Below(Grid):
+    """Those times of a grid that lie below each image's start: the grid from its own top, entered at the start.
+
+    What a start that knows its time is for: a later start takes fewer steps, not shorter ones. DDPM is
+    `Below(Uniform(T))`, a DDIM sub-sequence `Below(Uniform(n))`. Steps are numbered from the grid's top.
+
+    Args:
+        grid: the grid.
+    """
+
+    grid: Grid
+
+    def top(self, process: Process) -> float:
+        return self.grid.top(process)
+
+    def times(self, process: Process, start: Tensor) -> Tensor:
+        points = self.points(process)[1:, None].to(start.device)
+        return torch.cat([start[None], torch.minimum(points, start[None])])
+
+    def points(self, process: Process) -> Tensor:
+        """The grid's times from its top, 0 last."""
+        return self.grid.times(process, torch.tensor([self.top(process)], dtype=torch.float64))[:, 0]
+
+
+@dataclass(frozen=True)
 class Nowhere(Grid):
     """No step at all: what the start returns is the result."""
 

@@ -99,6 +99,7 @@ class Method:
         if self.wrap is not None:
             self.wrap(prior)
         self.grid.top(prior.process)
+        self.start.check(problem, prior)
         prior.check(problem.operator.image_shape)
 
 

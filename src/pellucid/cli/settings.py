@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pellucid.errors import CompatibilityError, ConfigError, NeedsCapability, ProblemError
+from pellucid.methods.words import option_value
 
 if TYPE_CHECKING:
     from pellucid.methods import Preset
@@ -183,7 +184,7 @@ def method_options(pairs: Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set takes key=value, not {pair!r}")
-        name, value = key.strip().replace("-", "_"), _value(text.strip())
+        name, value = key.strip().replace("-", "_"), option_value(text.strip())
         if name == "nfe":
             raise ConfigError(f"nfe has an option of its own: --nfe {text.strip()}")
         if isinstance(value, float) and not math.isfinite(value):
@@ -204,18 +205,6 @@ def configured(path: Path, method: str, nfe: int | None, pairs: Sequence[str]) -
     if method not in ("auto", found.method):
         raise ConfigError(f"{path} holds settings of {found.method}, not of {method}")
     return found.method, nfe or found.nfe, [*(f"{name}={value}" for name, value in found.options.items()), *pairs]
-
-
-def _value(text: str) -> Any:
-    words = {"true": True, "false": False, "none": None}
-    if text.lower() in words:
-        return words[text.lower()]
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def check_types(preset: Preset, options: dict[str, Any]) -> None:

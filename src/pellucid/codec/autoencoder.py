@@ -41,6 +41,7 @@ class AutoencoderCodec(Codec):
         checkpoint: the decoder's activations are computed again for its gradient instead of being kept: part by part
             (`codec.sparing`) for the decoders of VQModel and AutoencoderKL, as a whole for others.
         autocast: dtype of the module's forward pass; None for the parameters' own.
+        origin: sha256 of the weights, by which networks that were trained for them know them; None if not known.
 
     Raises:
         PriorError: the module has no such methods, or neither it nor the caller says the sizes.
@@ -60,6 +61,7 @@ class AutoencoderCodec(Codec):
         quantise: bool = True,
         checkpoint: bool = False,
         autocast: torch.dtype | None = None,
+        origin: str | None = None,
     ) -> None:
         if not callable(getattr(module, "encode", None)) or not callable(getattr(module, "decode", None)):
             raise PriorError(f"{type(module).__name__} is no autoencoder: it has not both encode and decode")
@@ -76,7 +78,7 @@ class AutoencoderCodec(Codec):
         self.shift = float(_first(shift, config.get("shift_factor"), 0.0))
         self.quantised = quantise and isinstance(getattr(module, "quantize", None), nn.Module)
         self._takes_switch = isinstance(getattr(module, "quantize", None), nn.Module)
-        self.checkpoint, self.autocast = checkpoint, autocast
+        self.checkpoint, self.autocast, self.origin = checkpoint, autocast, origin
 
     def shape(self, image_shape: Shape) -> Shape:
         """(latent channels, ceil(h / factor), ceil(w / factor)). Raises `ShapeError` for pictures of other channels."""

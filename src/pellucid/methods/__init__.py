@@ -20,6 +20,7 @@ from pellucid.methods.diffpir import diffpir
 from pellucid.methods.dmps import dmps
 from pellucid.methods.dps import dps
 from pellucid.methods.fbp import cgls, fbp
+from pellucid.methods.flash import ae, flash
 from pellucid.methods.gml_dps import gml_dps
 from pellucid.methods.latent_ddnm import latent_ddnm
 from pellucid.methods.ldps import ldps
@@ -138,6 +139,8 @@ METHODS: dict[str, Preset] = {
         Preset("psld", psld),
         Preset("ccdf-l", ccdf_l),
         Preset("latent-ddnm", latent_ddnm),
+        Preset("flash", flash),
+        Preset("ae", ae, models_noise=False),
         Preset("daps", daps),
         Preset("red-diff", red_diff),
         Preset("pnp-admm", pnp_admm),
@@ -167,6 +170,7 @@ __all__ = [
     "METHODS",
     "Preset",
     "admm_tv",
+    "ae",
     "ccdf",
     "ccdf_dps",
     "ccdf_l",
@@ -179,6 +183,7 @@ __all__ = [
     "dmps",
     "dps",
     "fbp",
+    "flash",
     "get",
     "gml_dps",
     "latent_ddnm",

@@ -125,10 +125,8 @@ class SeverityEncoder(SeverityNetwork):
         h = self.features(y)
         encoded: Tensor = self.quant_conv(encoder.conv_out(h))
         z = encoded.chunk(2, dim=1)[0] if self.family == "kl" else encoded
-        if self.std_conv is None:
-            u = encoded.chunk(2, dim=1)[1]
-        else:
-            u = self.std_conv(h if self.on_features else z)
+        head, seen = self.std_conv, h if self.on_features else z
+        u = encoded.chunk(2, dim=1)[1] if head is None else head(seen)
         return z, u.float().square() if u.dtype == torch.bfloat16 else u.square()
 
     def features(self, y: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from torch import Tensor
+from torch.nn import functional as F
 
 from pellucid.errors import NeedsCapability
 from pellucid.operators.base import LinearOperator, Operator
@@ -43,3 +44,15 @@ def upscaling(operator: Operator) -> int | None:
     if len(shape) == 3 and shape[0] == c and h % shape[1] == 0 and shape[1] * w == shape[2] * h:
         return h // shape[1]
     return None
+
+
+def picture_input(y: Tensor, operator: Operator) -> Tensor:
+    """`network_input` at the picture's size: a smaller measurement is enlarged bicubically.
+
+    Raises:
+        NeedsCapability, CompatibilityError: as `network_input`.
+    """
+    v, (height, width) = network_input(y, operator), operator.image_shape[-2:]
+    if v.shape[-2:] == (height, width):
+        return v
+    return F.interpolate(v, size=(height, width), mode="bicubic", antialias=False)

@@ -10,7 +10,7 @@ from torch import Tensor
 from pellucid.noise import Noise
 from pellucid.operators.base import Operator
 from pellucid.prior.base import Prior, State
-from pellucid.problem import Observation
+from pellucid.problem import Observation, Problem
 
 
 class Start(ABC):
@@ -21,3 +21,6 @@ class Start(ABC):
     @abstractmethod
     def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:
         """The first state; `top` (b,) is where the grid would begin, for starts that have no time of their own."""
+
+    def check(self, problem: Problem, prior: Prior) -> None:
+        """Raises a `PellucidError` where the start cannot work, before any work is done."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from pellucid.account import only
 from pellucid.errors import require_range
 from pellucid.grid import Grid
 from pellucid.noise import Noise
@@ -49,12 +50,29 @@ class Ascend(Start):
         t0 = process.on_grid(torch.full_like(top, self.t0 * process.t_max))
         times = self.grid.times(process, t0)[:-1].flip(0)
         x = self.initial(observation, prior, noise, top).x
-        for index, (t, s) in enumerate(pairwise(times)):
-            state = State(x, t, index)
-            estimate = prior.estimate(state)
-            if self.clip != "no" and prior.codec.bounds is not None:
-                estimate = estimate.clipped(prior.codec.bounds, state, process, self.clip)
-            k, nu = rule.weights(process, t, s, estimate)
-            z = noise.normal(x, index, "ascend")
-            x = process.mean(estimate.x0, s) + expand(k, x) * estimate.eps + expand(nu, x) * z
-        return State(x, t0)
+        return State(climbed(x, times, prior, noise, rule, self.clip), t0)
+
+
+def climbed(x: Tensor, times: Tensor, prior: Prior, noise: Noise, rule: Inversion, clip: Clip = "no") -> Tensor:
+    """x carried up along `times` (points, b), rising; an image whose next time is the same waits and calls nothing."""
+    for index, (t, s) in enumerate(pairwise(times)):
+        live = (t != s).nonzero().flatten()
+        if not len(live):
+            continue
+        with only(live):
+            moved = _ascended(x[live], t[live], s[live], index, prior, noise.select(live), rule, clip)
+        x = moved if len(live) == len(x) else x.index_copy(0, live.to(x.device), moved)
+    return x
+
+
+def _ascended(
+    x: Tensor, t: Tensor, s: Tensor, index: int, prior: Prior, noise: Noise, rule: Inversion, clip: Clip
+) -> Tensor:
+    """One step up, from x_t to x_s."""
+    process, state = prior.process, State(x, t, index)
+    estimate = prior.estimate(state)
+    if clip != "no" and prior.codec.bounds is not None:
+        estimate = estimate.clipped(prior.codec.bounds, state, process, clip)
+    k, nu = rule.weights(process, t, s, estimate)
+    z = noise.normal(x, index, "ascend")
+    return process.mean(estimate.x0, s) + expand(k, x) * estimate.eps + expand(nu, x) * z

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pellucid.errors import ConfigError
 from pellucid.operators.base import Operator
-from pellucid.operators.shown import network_input
+from pellucid.operators.shown import network_input, picture_input
 from pellucid.operators.text import parse
 from pellucid.typing import Shape
 
@@ -63,17 +63,21 @@ class Degradation:
 
     def measure(self, x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """(y, input of a network) for pictures x (b, c, h, w) in [0, 1]; see `network_input`."""
-        shape = tuple(x.shape[1:])
-        parts = x.split(1) if self.random else (x,)
-        pairs = []
-        for part in parts:
-            operator = self.operator(shape, rng)
+        pairs = [(y, network_input(y, operator)) for y, operator in self.measurements(x, rng)]
+        return torch.cat([y for y, _ in pairs]), torch.cat([v for _, v in pairs])
+
+    def enlarged(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        """The input of a network that keeps the size; see `picture_input`."""
+        return torch.cat([picture_input(y, operator) for y, operator in self.measurements(x, rng)])
+
+    def measurements(self, x: Tensor, rng: np.random.Generator) -> Iterator[tuple[Tensor, Operator]]:
+        """Measurements of the pictures and what made them: one after the other, or together if that is one operator."""
+        for part in x.split(1) if self.random else (x,):
+            operator = self.operator(tuple(x.shape[1:]), rng)
             y = operator(part)
             level = torch.from_numpy(rng.uniform(*self.noise, len(part))).float()
             noise = torch.from_numpy(rng.standard_normal(tuple(y.shape), dtype=np.float32))
-            y = y + level.reshape(-1, *[1] * (y.ndim - 1)) * noise
-            pairs.append((y, network_input(y, operator)))
-        return torch.cat([y for y, _ in pairs]), torch.cat([v for _, v in pairs])
+            yield y + level.reshape(-1, *[1] * (y.ndim - 1)) * noise, operator
 
 
 class Families:
@@ -93,18 +97,9 @@ class Families:
         self.families = [Degradation(text, noise) for text in texts]
 
     def measure(self, x: Tensor, rng: np.random.Generator) -> Tensor:
-        """What a network is shown of pictures x (b, c, h, w) in [0, 1]: of the same size, in [0, 1] units.
-
-        Raises:
-            ConfigError: a measurement of another size: a smaller picture is not enlarged here.
-        """
+        """What a network is shown of pictures x (b, c, h, w) in [0, 1]: of their size, in [0, 1] units."""
         shown = []
         for part in x.split(1):
             family = self.families[int(rng.integers(len(self.families)))]
-            shown.append(family.measure(part, rng)[1])
-            if shown[-1].shape != part.shape:
-                size = "x".join(str(side) for side in shown[-1].shape[1:])
-                raise ConfigError(
-                    f"{family.text} shows pictures of {size}, not of {part.shape[1:]}; write it as upsampled"
-                )
+            shown.append(family.enlarged(part, rng))
         return torch.cat(shown)

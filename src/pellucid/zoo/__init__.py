@@ -179,8 +179,8 @@ def load_autoencoder(name: str | Path, device: str = "cpu", precision: str = "fl
     folder, autocast = find(name, "autoencoder"), _autocast(precision, device)
     if not (folder / "card.json").is_file() or "network" not in Card.read(folder).data:
         return load_foreign(folder, device, autocast)
-    module, _ = load_module(folder, "autoencoder", device)
-    return AutoencoderCodec(module, autocast=autocast)
+    module, card = load_module(folder, "autoencoder", device)
+    return AutoencoderCodec(module, autocast=autocast, origin=card.data.get("sha256"))
 
 
 def _own(card: Card, device: str, autocast: torch.dtype | None) -> DiffusionPrior:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pellucid.nn.edm import EDMDenoiser
     from pellucid.zoo.card import Card
 
-KINDS = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator")
+KINDS = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator", "severity")
 
 
 def build(card: Card) -> nn.Module:
@@ -52,6 +52,7 @@ def _maker(card: Card) -> Callable[[dict[str, Any]], nn.Module]:
         "autoencoder": _autoencoder,
         "denoiser": lambda data: _blind(data["network"]),
         "estimator": lambda data: _estimator(data["network"]),
+        "severity": lambda data: _severity(data["network"]),
     }
     if card.kind not in makers:
         raise PriorError(f"{card.folder / 'card.json'}: the kind {card.kind!r} is none of {', '.join(makers)}")
@@ -89,6 +90,12 @@ def _estimator(network: dict[str, Any]) -> nn.Module:
     from pellucid.nn.estimator import make_estimator
 
     return make_estimator(network)
+
+
+def _severity(network: dict[str, Any]) -> nn.Module:
+    from pellucid.nn.severity import make_severity
+
+    return make_severity(network)
 
 
 def placed(module: nn.Module, device: str) -> nn.Module:
