@@ -47,7 +47,9 @@ def ship(trainer: Trainer, command: str, to: Path | None = None) -> dict[str, An
         raise ConfigError(f"{trainer.checkpoints.folder} holds no checkpoint yet; train first")
     model = rounded_to_half(trainer.averaged_model().to("cpu"))
     measured = quality(trainer.task, model) if shipping else {}
+    fitted = trainer.task.calibration(model)
     extra: dict[str, Any] = {"quality": measured, "command": trainer.command or command}
+    extra |= {"calibration": fitted} if fitted else {}
     if shipping:
         counted = licences(shipping.sources, trainer.config.data.name) if shipping.sources else {}
         extra = {"summary": shipping.summary, **extra, "data": {"what": shipping.data}}

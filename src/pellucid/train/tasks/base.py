@@ -93,6 +93,10 @@ class Task(ABC):
         """Figures of the (averaged) model on the fixed validation set; none without one."""
         return {}
 
+    def calibration(self, model: nn.Module) -> dict[str, Any]:
+        """What is fitted to the trained (and rounded) model on held-out pictures, for the card; nothing by default."""
+        return {}
+
     def sample(self, model: nn.Module) -> Tensor | None:
         """Pictures (n, c, h, w) in [0, 1] that show what the model does."""
         return None
