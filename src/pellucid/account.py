@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+COUNTS = ("nfe", "vjp", "decodes", "decode_vjps", "encodes", "applied")
+
 
 @dataclass
 class Account:
@@ -28,6 +30,7 @@ class Account:
         decodes, decode_vjps: forward passes of an autoencoder's decoder, and gradients through it, (batch,) int64.
         encodes: forward passes of its encoder, (batch,) int64.
         operator_calls: applications of A, its adjoint, its pseudo-inverse or a change of basis, for the whole batch.
+        applied: those of them that an image had a part in, (batch,) int64.
         live: indices of the images that the current sub-batch holds; None while it is all of them.
     """
 
@@ -37,12 +40,18 @@ class Account:
     decodes: Tensor = field(init=False)
     decode_vjps: Tensor = field(init=False)
     encodes: Tensor = field(init=False)
+    applied: Tensor = field(init=False)
     operator_calls: int = 0
     live: Tensor | None = None
 
     def __post_init__(self) -> None:
-        for name in ("nfe", "vjp", "decodes", "decode_vjps", "encodes"):
+        for name in COUNTS:
             setattr(self, name, torch.zeros(self.batch, dtype=torch.int64))
+
+    def clear(self, index: Tensor) -> None:
+        """Begins anew for images `index`: their places are taken by others."""
+        for name in COUNTS:
+            getattr(self, name)[index] = 0
 
 
 _current: ContextVar[Account | None] = ContextVar("pellucid_account", default=None)
@@ -56,7 +65,13 @@ def current() -> Account | None:
 @contextmanager
 def counting(batch: int) -> Iterator[Account]:
     """Counts the work done inside the block; accounts nest, the innermost counts."""
-    account = Account(batch)
+    with charging(Account(batch)) as account:
+        yield account
+
+
+@contextmanager
+def charging(account: Account) -> Iterator[Account]:
+    """Work in the block enters an account that may have been begun before."""
     token = _current.set(account)
     try:
         yield account
@@ -133,3 +148,4 @@ def count_operator() -> None:
     """One call of the operator, of its adjoint, or of a change of basis."""
     if (account := _current.get()) is not None:
         account.operator_calls += 1
+        account.applied[slice(None) if account.live is None else account.live] += 1

@@ -16,13 +16,25 @@ from torch import Tensor
 
 from pellucid.errors import ProblemError
 
+Index = int | Tensor
+"""Which step of its grid, from 0: one for all images, or one an image, (b,) int64, where they are apart."""
+
+
+def agreed(index: Tensor) -> Index:
+    """An index per image as the one number that it is, where it is one."""
+    first = int(index[0])
+    return first if bool((index == first).all()) else index
+
 
 class Noise(ABC):
     """Where a reconstruction gets its Gaussian noise from."""
 
     @abstractmethod
-    def normal(self, like: Tensor, step: int, purpose: str) -> Tensor:
-        """Standard normal noise of the shape, dtype and device of `like` (b, ...), for one step and one purpose."""
+    def normal(self, like: Tensor, step: Index, purpose: str) -> Tensor:
+        """Standard normal noise of the shape, dtype and device of `like` (b, ...), for a step and one purpose.
+
+        Every image's draw is that of its own step, where images are at different ones.
+        """
 
     @abstractmethod
     def select(self, index: Tensor) -> Noise:
@@ -51,11 +63,11 @@ class SeededNoise(Noise):
             raise ProblemError(f"{batch} images need {batch} seeds, not {len(listed)}")
         return cls(listed)
 
-    def normal(self, like: Tensor, step: int, purpose: str) -> Tensor:
+    def normal(self, like: Tensor, step: Index, purpose: str) -> Tensor:
         """Drawn on the CPU, so that every device gets the same numbers."""
         draws = torch.empty(like.shape, dtype=like.dtype)
-        for seed, draw in zip(self.seeds, draws, strict=True):
-            draw.normal_(generator=torch.Generator().manual_seed(_key(seed, step, purpose)))
+        for seed, own, draw in zip(self.seeds, _each(step, len(like)), draws, strict=True):
+            draw.normal_(generator=torch.Generator().manual_seed(_key(seed, own, purpose)))
         return draws.to(like.device)
 
     def select(self, index: Tensor) -> SeededNoise:
@@ -72,11 +84,18 @@ class RecordedNoise(Noise):
     def __init__(self, draws: Mapping[tuple[int, str], Tensor]) -> None:
         self.draws = dict(draws)
 
-    def normal(self, like: Tensor, step: int, purpose: str) -> Tensor:
-        return self.draws[step, purpose].to(like).reshape(like.shape)
+    def normal(self, like: Tensor, step: Index, purpose: str) -> Tensor:
+        if isinstance(step, int):
+            return self.draws[step, purpose].to(like).reshape(like.shape)
+        draws = [self.draws[own, purpose][i] for i, own in enumerate(step.tolist())]
+        return torch.stack(draws).to(like).reshape(like.shape)
 
     def select(self, index: Tensor) -> RecordedNoise:
         return RecordedNoise({key: draw[index] for key, draw in self.draws.items()})
+
+
+def _each(step: Index, batch: int) -> list[int]:
+    return [step] * batch if isinstance(step, int) else step.tolist()
 
 
 def _key(seed: int, step: int, purpose: str) -> int:

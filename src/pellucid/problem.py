@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from pellucid.codec.base import Decoded
 from pellucid.errors import OperatorError, ProblemError
 from pellucid.operators.adapter import LinearPhysics, Physics, as_operator
 from pellucid.operators.base import Operator, Spectral
+from pellucid.operators.each import each
 from pellucid.typing import expand
 
 
@@ -70,6 +73,19 @@ class Problem:
         )
         return Problem(self.y[index], self.operator.select(index), noise_std, gain)
 
+    @classmethod
+    def gather(cls, sources: Sequence[tuple[Problem, int]]) -> Problem:
+        """One problem of images of several: each is (the problem that it is in, its place there)."""
+        places = [place for _, place in sources]
+        return cls(
+            torch.stack([whole.y[i] for whole, i in sources]),
+            each([whole.operator for whole, _ in sources], places),
+            torch.stack([whole.std[i] for whole, i in sources]),
+            torch.stack(
+                [torch.as_tensor(whole.gain, dtype=torch.float64).expand(len(whole.y))[i] for whole, i in sources]
+            ),
+        )
+
 
 def _adapted(physics: object, y: Tensor) -> Operator:
     """A foreign forward model as an operator; its adjoint tells the picture's shape."""
@@ -84,30 +100,30 @@ def _adapted(physics: object, y: Tensor) -> Operator:
 
 
 class Memory:
-    """What a part wants to know again at a later step of the same run, image by image."""
+    """What a part wants to know again at a later step of the same run, image by image.
 
-    def __init__(self) -> None:
-        self._store: dict[tuple[str, int], Tensor] = {}
-        self._images: list[int] | None = None
+    Args:
+        images: what is known of every image, by name; a selection shares it with the whole.
+    """
+
+    def __init__(self, images: Sequence[dict[str, Tensor]] | None = None) -> None:
+        self._images = None if images is None else list(images)
 
     def get(self, name: str, like: Tensor) -> Tensor:
         """What was put there for these images, (b, ...); zeros for an image that has nothing there."""
-        found = [self._store.get((name, i)) for i in self._of(like)]
+        found = [known.get(name) for known in self.of(len(like))]
         return torch.stack([torch.zeros_like(x) if y is None else y for x, y in zip(like, found, strict=True)])
 
     def put(self, name: str, value: Tensor) -> None:
         """Keeps `value` (b, ...) for these images."""
-        self._store.update({(name, i): x for i, x in zip(self._of(value), value, strict=True)})
+        for known, x in zip(self.of(len(value)), value, strict=True):
+            known[name] = x
 
-    def select(self, index: Tensor) -> Memory:
-        """The same memory, of images `index`."""
-        chosen = Memory()
-        chosen._store = self._store
-        chosen._images = [i if self._images is None else self._images[i] for i in index.tolist()]
-        return chosen
-
-    def _of(self, batch: Tensor) -> list[int]:
-        return list(range(len(batch))) if self._images is None else self._images
+    def of(self, batch: int) -> list[dict[str, Tensor]]:
+        """What is known of every image of a batch of so many."""
+        if self._images is None:
+            self._images = [{} for _ in range(batch)]
+        return self._images
 
 
 @dataclass(frozen=True)
@@ -167,5 +183,56 @@ class Observation:
             None if self.gain is None else self.gain[index],
             None if self.black is None else self.black[index],
             None if self.problem is None else self.problem.select(index),
-            self.memory.select(index),
+            Memory([self.memory.of(len(self.y))[i] for i in index.tolist()]),
+            {name: value[index] for name, value in self._kept.items()},
         )
+
+    @classmethod
+    def gather(cls, sources: Sequence[Source]) -> Observation:
+        """One observation of images that were observed apart: each is (the observation that it is in, its place there).
+
+        They must be of one kind: y of one shape, dtype and device, and all or none with Poisson noise.
+        """
+        first = sources[0][0]
+        if all(whole is first for whole, _ in sources):
+            places = [place for _, place in sources]
+            return first if places == list(range(len(first.y))) else first.select(torch.tensor(places))
+        places, wholes = [place for _, place in sources], [whole for whole, _ in sources]
+        problems = [whole.problem for whole in wholes if whole.problem is not None]
+        problem = Problem.gather(list(zip(problems, places, strict=True))) if len(problems) == len(wholes) else None
+        return cls(
+            torch.stack([whole.y[i] for whole, i in sources]),
+            _together(wholes, places, problem),
+            torch.stack([whole.noise_std[i] for whole, i in sources]),
+            torch.stack([whole.variance[i] for whole, i in sources]),
+            _stacked([whole.gain for whole in wholes], places),
+            _stacked([whole.black for whole in wholes], places),
+            problem,
+            Memory([whole.memory.of(len(whole.y))[i] for whole, i in sources]),
+        )
+
+
+Source = tuple[Observation, int]
+
+
+def _together(wholes: Sequence[Observation], places: Sequence[int], problem: Problem | None) -> Operator:
+    """The operator of images that were observed apart; a decoder that they share decodes all of them at once."""
+    operators = [whole.operator for whole in wholes]
+    if problem is None:
+        return each(operators, places)
+    inner = [None if whole.problem is None else whole.problem.operator for whole in wholes]
+    if all(operator is own for operator, own in zip(operators, inner, strict=True)):
+        return problem.operator
+    first = operators[0]
+    if isinstance(first, Decoded) and all(
+        isinstance(operator, Decoded)
+        and (operator.operator, operator.codec, operator.scale) == (own, first.codec, first.scale)
+        for operator, own in zip(operators, inner, strict=True)
+    ):
+        return Decoded(problem.operator, first.codec, first.scale)
+    return each(operators, places)
+
+
+def _stacked(values: Sequence[Tensor | None], places: Sequence[int]) -> Tensor | None:
+    present = [value[i] for value, i in zip(values, places, strict=True) if value is not None]
+    return torch.stack(present) if len(present) == len(values) else None

@@ -88,7 +88,7 @@ class Replacement(Consistency):
         operator, process = observation.operator, prior.process
         assert isinstance(operator, LinearOperator)
         time = step.s if self.level == "s" else step.state.t
-        z = noise.normal(step.x_s, step.index, "measurement")
+        z = noise.normal(step.x_s, step.state.index, "measurement")
         noised = expand(process.sigma(time), z) * z - step.x_s
         measured = expand(process.alpha(time), observation.y) * observation.y + operator(noised)
         return step.x_s + operator.pinv(measured)

@@ -205,16 +205,23 @@ class HardConsistency(Consistency):
 
     def correct(self, step: Step, observation: Observation, prior: Prior, noise: Noise) -> Tensor:
         x_s = step.x_s if self.guidance is None else self.guidance.correct(step, observation, prior, noise)
-        if step.remaining % self.every or not step.remaining:
+        visited = self.visits(step)
+        if not visited.any():
             return x_s
         step, result = step.moved(x_s), x_s.clone()
-        for refinement, index in self.stages(prior.process.pace(step.state.t)):
+        for refinement, stage in self.stages(prior.process.pace(step.state.t)):
+            index = stage[visited[stage]]
             if len(index):
                 with only(index):
                     part = _select(step, index)
                     moved = self._harden(part, observation.select(index), prior, noise.select(index), refinement)
                 result[index.to(result.device)] = moved
         return result
+
+    def visits(self, step: Step) -> Tensor:
+        """Which images the step is one of the k-th for, (b,) bool."""
+        remaining = torch.as_tensor(step.remaining).expand(len(step.s))
+        return (remaining % self.every == 0) & (remaining > 0)
 
     def stages(self, pace: Tensor) -> list[tuple[Refinement, Tensor]]:
         """Which images are refined how: pairs of a refinement and indices."""
@@ -227,7 +234,7 @@ class HardConsistency(Consistency):
     ) -> Tensor:
         z0 = self.look(step, prior)
         consistent = refinement(z0, observation, prior)
-        n = noise.normal(step.x_s, step.index, "resample")
+        n = noise.normal(step.x_s, step.state.index, "resample")
         return self.resampling(prior.process, step.state.t, step.s, consistent, step.x_s, n)
 
     def look(self, step: Step, prior: Prior) -> Tensor:
@@ -237,7 +244,7 @@ class HardConsistency(Consistency):
         process = prior.process
         pitch = process.pace(step.state.t) - process.pace(step.s)
         ahead = LookAhead(prior, self.lookahead - 1, pitch)
-        return ahead.estimate(State(step.x_s, step.s, step.index)).x0
+        return ahead.estimate(State(step.x_s, step.s, step.state.index)).x0
 
 
 @dataclass(frozen=True)
@@ -275,7 +282,11 @@ def _select(step: Step, index: Tensor) -> Step:
     def part(estimate: Estimate) -> Estimate:
         return Estimate(estimate.x0[index], estimate.eps[index])
 
-    state = State(step.state.x[index], step.state.t[index], step.index)
     return replace(
-        step, state=state, s=step.s[index], raw=part(step.raw), estimate=part(step.estimate), x_s=step.x_s[index]
+        step,
+        state=step.state.select(index),
+        s=step.s[index],
+        raw=part(step.raw),
+        estimate=part(step.estimate),
+        x_s=step.x_s[index],
     )

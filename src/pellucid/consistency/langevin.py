@@ -75,7 +75,8 @@ class Langevin(Consistency):
         x0hat = flow(step.state, step.estimate, prior, self.ode_steps)
         r2 = error_variance(prior, step.state.t, self.data_std)
         sigma, _ = believed_noise(observation, prior.codec, self.floor)
-        x = self.sample(x0hat, r2, sigma**2, observation, lambda x, j: noise.normal(x, step.index, f"langevin {j}"))
+        at = step.state.index
+        x = self.sample(x0hat, r2, sigma**2, observation, lambda x, j: noise.normal(x, at, f"langevin {j}"))
         return prior.process.diffuse(x, step.s, step.z)
 
     def sample(self, x0hat: Tensor, r2: Tensor, sigma2: Tensor, observation: Observation, draw: Draw) -> Tensor:

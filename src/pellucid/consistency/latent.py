@@ -162,7 +162,7 @@ class LatentGuidance(Consistency):
             variance = pictures.variance_at((pictures.y - r).detach())
             level = harmonic_mean(variance)
             weight = 1 if pictures.gain is None else expand(level, variance) / variance
-            heard = r - self.noiser * unit * noise.normal(r, step.index, "noiser") if self.noiser else r
+            heard = r - self.noiser * unit * noise.normal(r, step.state.index, "noiser") if self.noiser else r
             size = units * length(weight**0.5 * heard)
             apart = torch.zeros_like(size)
             if self.glue is not None and self.weight:

@@ -37,9 +37,13 @@ def squared_norm(observation: Observation, operator: LinearOperator) -> Tensor:
     """|A|^2 of every image, (b,), for the observation's A, which a codec leaves as it is; computed once in a run."""
     y, memory = observation.y, observation.memory
     square, known = memory.get("|A|^2", y.new_zeros(len(y), 2)).unbind(1)
-    if known.all():
+    new = (known == 0).nonzero().flatten().cpu()
+    if not len(new):
         return square
-    square = operator.norm(y.new_zeros(len(y), *operator.image_shape)) ** 2
+    of_new = operator if len(new) == len(y) else operator.select(new)
+    assert isinstance(of_new, LinearOperator)
+    found = of_new.norm(y.new_zeros(len(new), *operator.image_shape)) ** 2
+    square = square.index_copy(0, new.to(square.device), found.to(square))
     memory.put("|A|^2", torch.stack([square, torch.ones_like(square)], 1))
     return square
 

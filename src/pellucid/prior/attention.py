@@ -30,6 +30,8 @@ class AttentionInjection(Prior):
         CompatibilityError: the prior has no network, or the network no attention layer that can be tapped.
     """
 
+    remembers = True
+
     def __init__(self, prior: Prior, points: int) -> None:
         if not isinstance(prior, DiffusionPrior) or not isinstance(prior.network, nn.Module):
             raise CompatibilityError("attention injection needs a prior around a network; leave attention=False")

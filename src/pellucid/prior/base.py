@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pellucid.account import count_nfe, count_vjp
 from pellucid.codec import Codec
+from pellucid.noise import Index
 from pellucid.process import Process
 from pellucid.typing import Shape
 
@@ -23,12 +24,17 @@ class State:
     Attributes:
         x: (b, ...) in the prior's space.
         t: (b,) float64, on the CPU; every image may be at its own time.
-        index: which step of the grid this is, from 0.
+        index: which step of the grid this is, from 0; one an image, (b,), where images are at different ones.
     """
 
     x: Tensor
     t: Tensor
-    index: int = 0
+    index: Index = 0
+
+    def select(self, chosen: Tensor) -> State:
+        """The state of images `chosen` of the batch."""
+        index = self.index if isinstance(self.index, int) else self.index[chosen]
+        return State(self.x[chosen], self.t[chosen], index)
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,18 @@ class Estimate:
             vjp=None if inner is None else lambda v: inner(v * inside),
         )
 
+    def select(self, chosen: Tensor) -> Estimate:
+        """The estimate of images `chosen` of the batch; its vjp goes through the graph of all of them."""
+        inner, whole = self.vjp, self.x0
+
+        def vjp(v: Tensor) -> Tensor:
+            assert inner is not None
+            place = chosen.to(v.device)
+            return inner(v.new_zeros(whole.shape).index_copy(0, place, v))[place]
+
+        mix = None if self.mix is None else self.mix[chosen]
+        return Estimate(self.x0[chosen], self.eps[chosen], mix, None if inner is None else vjp)
+
 
 Clip = Literal["no", "keep", "recompute"]
 
@@ -70,11 +88,13 @@ class Prior(ABC):
         process: the forward process that x_t comes from.
         codec: between pictures in [0, 1] and the space of x.
         learned_variance: whether estimates carry `mix`.
+        remembers: whether an estimate depends on those that the same batch of images was given before.
     """
 
     process: Process
     codec: Codec
     learned_variance: bool = False
+    remembers: bool = False
 
     def estimate(self, state: State, *, differentiable: bool = False) -> Estimate:
         """One network pass, counted as one NFE an image; `differentiable` keeps what one vjp needs."""

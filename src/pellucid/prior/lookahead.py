@@ -50,12 +50,12 @@ class LookAhead(Prior):
             if not len(moving):
                 break
             whole = len(moving) == len(s)
-            part = here if whole else State(here.x[moving], here.t[moving], here.index)
+            part = here if whole else here.select(moving)
             seen = estimate if whole else Estimate(estimate.x0[moving], estimate.eps[moving])
             k, _ = DDIM(0.0).weights(self.process, part.t, s[moving], seen)
             x = self.process.mean(seen.x0, s[moving]) + expand(k, seen.eps) * seen.eps
             with only(moving):
-                ahead = self.prior.estimate(State(x, s[moving], here.index))
+                ahead = self.prior.estimate(State(x, s[moving], part.index))
             here = State(_put(here.x, moving, x), _put(here.t, moving, s[moving]), here.index)
             estimate = Estimate(_put(estimate.x0, moving, ahead.x0), _put(estimate.eps, moving, ahead.eps))
         return replace(estimate, eps=self.process.eps(state.x, estimate.x0, state.t))
