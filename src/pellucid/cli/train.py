@@ -72,6 +72,12 @@ def severity(config: Config, until: Until = None, init: Init = None, out: Out = 
     _run("severity", config, until, init=init, out=out)
 
 
+@app.command("parameter")
+def parameter(config: Config, until: Until = None, init: Init = None, out: Out = None) -> None:
+    """A head on a severity encoder that tells an operator's parameter, for texts such as gaussian-blur:std=?."""
+    _run("parameter", config, until, init=init, out=out)
+
+
 @app.command("ship")
 def ship(
     run: Annotated[Path, typer.Argument(help="The run's folder, or its TOML file.")],

@@ -294,6 +294,21 @@ class SeverityConfig(RunConfig):
                 raise ConfigError(f"{name} must not be negative, not {getattr(self, name)}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ParameterConfig(RunConfig):
+    """A head that tells an operator's parameters from the measurement: `[network]` may say its hidden `width`.
+
+    Args:
+        encoder: the severity encoder whose features it looks at: a shipped one's name, or a folder; it is not trained.
+        operator: as on the command line, with a range for every parameter to be told: "gaussian-blur:std=0.3..3".
+        noise: range of the noise's standard deviation, in [0, 1] units.
+    """
+
+    encoder: str
+    operator: str
+    noise: tuple[float, float] = (0.05, 0.05)
+
+
 def build(kind: type[T], raw: dict[str, Any], where: str) -> T:
     """The dataclass from TOML values: strings become paths and lists tuples where the field says so."""
     fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]

@@ -20,6 +20,7 @@ from pellucid.train.data.phantoms import phantom_picture
 from pellucid.train.tasks.autoencoder import AutoencoderTask, reconstruction_figures
 from pellucid.train.tasks.base import Task
 from pellucid.train.tasks.denoiser import DenoiserTask, blind_psnr
+from pellucid.train.tasks.parameter import ParameterTask, parameter_quality
 from pellucid.train.tasks.prior import LatentPriorTask, PriorTask, denoised
 from pellucid.train.tasks.severity import SeverityTask, severity_quality
 from pellucid.train.tasks.supervised import SupervisedTask, estimation_psnr
@@ -83,6 +84,8 @@ def figures(task: Task, model: nn.Module, pictures: Tensor) -> dict[str, Any]:
         scores = {"psnr": after, "psnr_input": before}
         protocol = f"PSNR in dB (clipped to [0, 1]) after {task.config.operator}, noise {list(task.config.noise)}, "
         protocol += f"{crops}; psnr_input: of what the network is shown, enlarged bicubically"
+    elif isinstance(task, ParameterTask):
+        return parameter_quality(task, model, pictures)
     elif isinstance(task, SeverityTask):
         return severity_quality(task, model, pictures)
     else:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pellucid.nn.edm import EDMDenoiser
     from pellucid.zoo.card import Card
 
-KINDS = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator", "severity")
+KINDS = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator", "severity", "parameter")
 
 
 def build(card: Card) -> nn.Module:
@@ -53,6 +53,7 @@ def _maker(card: Card) -> Callable[[dict[str, Any]], nn.Module]:
         "denoiser": lambda data: _blind(data["network"]),
         "estimator": lambda data: _estimator(data["network"]),
         "severity": lambda data: _severity(data["network"]),
+        "parameter": lambda data: _parameter(data["network"]),
     }
     if card.kind not in makers:
         raise PriorError(f"{card.folder / 'card.json'}: the kind {card.kind!r} is none of {', '.join(makers)}")
@@ -96,6 +97,12 @@ def _severity(network: dict[str, Any]) -> nn.Module:
     from pellucid.nn.severity import make_severity
 
     return make_severity(network)
+
+
+def _parameter(network: dict[str, Any]) -> nn.Module:
+    from pellucid.nn.parameter import ParameterHead
+
+    return ParameterHead(**network)
 
 
 def placed(module: nn.Module, device: str) -> nn.Module:

@@ -12,6 +12,7 @@ from pellucid.train.config import (
     AutoencoderConfig,
     DenoiserConfig,
     LatentPriorConfig,
+    ParameterConfig,
     PriorConfig,
     RunConfig,
     SeverityConfig,
@@ -21,6 +22,7 @@ from pellucid.train.init import initialise, with_network
 from pellucid.train.tasks.autoencoder import AutoencoderTask
 from pellucid.train.tasks.base import Task
 from pellucid.train.tasks.denoiser import DenoiserTask
+from pellucid.train.tasks.parameter import ParameterTask
 from pellucid.train.tasks.prior import LatentPriorTask, PriorTask
 from pellucid.train.tasks.severity import SeverityTask
 from pellucid.train.tasks.supervised import SupervisedTask
@@ -30,6 +32,7 @@ TASKS: dict[str, tuple[type[RunConfig], Any]] = {
     "autoencoder": (AutoencoderConfig, AutoencoderTask),
     "latent-prior": (LatentPriorConfig, LatentPriorTask),
     "denoiser": (DenoiserConfig, DenoiserTask),
+    "parameter": (ParameterConfig, ParameterTask),
     "severity": (SeverityConfig, SeverityTask),
     "supervised": (SupervisedConfig, SupervisedTask),
 }
