@@ -37,8 +37,8 @@ class Card:
     def kind(self) -> str:
         """What it is used as.
 
-        Of a shipped network prior, latent-prior, autoencoder, denoiser, estimator or severity; of an imported one the
-        role of its kind of checkpoint (`checkpoints.kinds.Role`), whatever an older card calls it.
+        Of a shipped network prior, latent-prior, autoencoder, denoiser, estimator, severity or parameter; of an
+        imported one the role of its kind of checkpoint (`checkpoints.kinds.Role`), whatever an older card calls it.
         """
         if self.imported:
             from pellucid.checkpoints.kinds import kinds
