@@ -10,7 +10,7 @@ The nouns, one sentence each:
 - A **Method** is a bundle of five parts: Start, Grid, Transition, Consistency, Stop.
 - A **Result** is the picture and what it cost.
 
-`reconstruct(problem, prior, method)` is the verb.
+`reconstruct(problem, prior, method)` is the verb; `stream(problems, prior, method)` does it to many, in one batch.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pellucid.prior.gaussian import GaussianPrior
     from pellucid.problem import Problem
     from pellucid.process import Process
+    from pellucid.slots import stream
     from pellucid.start.base import Start
     from pellucid.step import Step
     from pellucid.stop import Stop
@@ -68,6 +69,7 @@ __all__ = [
     "methods",
     "operators",
     "reconstruct",
+    "stream",
 ]
 
 
@@ -85,6 +87,7 @@ HOMES = {
     "prior.gaussian": "GaussianPrior",
     "problem": "Problem",
     "process": "Process",
+    "slots": "stream",
     "start.base": "Start",
     "step": "Step",
     "stop": "Stop",

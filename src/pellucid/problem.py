@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from pellucid.account import only
 from pellucid.codec.base import Decoded
 from pellucid.errors import OperatorError, ProblemError
 from pellucid.operators.adapter import LinearPhysics, Physics, as_operator
@@ -125,6 +126,11 @@ class Memory:
             self._images = [{} for _ in range(batch)]
         return self._images
 
+    def select(self, index: Tensor, batch: int) -> Memory:
+        """The same memory, of images `index` of a batch of so many."""
+        images = self.of(batch)
+        return Memory([images[i] for i in torch.arange(batch)[index.cpu()].tolist()])
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -149,14 +155,23 @@ class Observation:
     black: Tensor | None = None
     problem: Problem | None = None
     memory: Memory = field(default_factory=lambda: Memory(), repr=False, compare=False)
+    _known: Memory = field(default_factory=lambda: Memory(), repr=False, compare=False)
     _kept: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def spectrum(self) -> Tensor:
-        """U^T y for a spectral operator; computed once, as y does not change."""
-        assert isinstance(self.operator, Spectral)
+        """U^T y for a spectral operator; computed once an image, as y does not change."""
         if "U^T y" not in self._kept:
-            self._kept["U^T y"] = self.operator.measured_to_spectrum(self.y)
+            known = self._known.of(len(self.y))
+            new = torch.tensor([i for i, own in enumerate(known) if "U^T y" not in own], dtype=torch.int64)
+            if len(new):
+                operator = self.operator if len(new) == len(known) else self.operator.select(new)
+                assert isinstance(operator, Spectral)
+                with only(new):
+                    found = operator.measured_to_spectrum(self.y[new])
+                for i, own in zip(new.tolist(), found, strict=True):
+                    known[i]["U^T y"] = own
+            self._kept["U^T y"] = torch.stack([own["U^T y"] for own in known])
         return self._kept["U^T y"]
 
     def variance_at(self, mean: Tensor) -> Tensor:
@@ -183,8 +198,8 @@ class Observation:
             None if self.gain is None else self.gain[index],
             None if self.black is None else self.black[index],
             None if self.problem is None else self.problem.select(index),
-            Memory([self.memory.of(len(self.y))[i] for i in index.tolist()]),
-            {name: value[index] for name, value in self._kept.items()},
+            self.memory.select(index, len(self.y)),
+            self._known.select(index, len(self.y)),
         )
 
     @classmethod
@@ -209,6 +224,7 @@ class Observation:
             _stacked([whole.black for whole in wholes], places),
             problem,
             Memory([whole.memory.of(len(whole.y))[i] for whole, i in sources]),
+            Memory([whole._known.of(len(whole.y))[i] for whole, i in sources]),
         )
 
 
