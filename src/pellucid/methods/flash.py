@@ -20,7 +20,7 @@ ALONE = "none"
 def flash(
     inner: str | Method = "ldps",
     encoder: str | Path | Encoder = "auto",
-    nfe: int = 200,
+    nfe: int = 1000,
     rule: Rule = "exact",
     c: float = 1.2,
     match: bool = False,
@@ -37,8 +37,8 @@ def flash(
     that lie below t* (`Below`). The encoder's pass is not counted in NFE.
 
     Differences: z = alpha_t* z_hat instead of the paper's correction noise, which a white error does not need
-    (`rule="paper"` has it, with c = 1.1 to 1.2); 200 DDIM times instead of 1000, and the start between them, not on the
-    nearest (`match`); the inner method's own step rule instead of a tuned eta. `as_released` is the published sampler:
+    (`rule="paper"` has it, with c = 1.1 to 1.2); with fewer times than 1000 the start may lie between them, not only on
+    the nearest (`match`); the inner method's own step rule instead of a tuned eta. `as_released` is the published sampler:
     c s2 as correction noise, 1000 steps, the first call one step below the matched time, eta |r|.
 
     Limits: what the encoder got wrong without knowing stays: on measurements unlike those that it was trained for, it
