@@ -38,8 +38,8 @@ def flash(
 
     Differences: z = alpha_t* z_hat instead of the paper's correction noise, which a white error does not need
     (`rule="paper"` has it, with c = 1.1 to 1.2); with fewer times than 1000 the start may lie between them, not only on
-    the nearest (`match`); the inner method's own step rule instead of a tuned eta. `as_released` is the published sampler:
-    c s2 as correction noise, 1000 steps, the first call one step below the matched time, eta |r|.
+    the nearest (`match`); the inner method's own step rule instead of a tuned eta. `as_released` is the published
+    sampler: c s2 as correction noise, 1000 steps, the first call one step below the matched time, eta |r|.
 
     Limits: what the encoder got wrong without knowing stays: on measurements unlike those that it was trained for, it
     starts too late. A wrong encoder costs little only where its family contains the true degradation.
