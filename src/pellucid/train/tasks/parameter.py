@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from pellucid.blind import Family, features
 from pellucid.errors import ConfigError
 from pellucid.metrics.association import pearson
-from pellucid.nn.parameter import ParameterHead
+from pellucid.nn.parameter import ParameterHead, moments
 from pellucid.nn.severity import SeverityEncoder
 from pellucid.operators.shown import picture_input, upscaling
 from pellucid.operators.text import parse
@@ -50,6 +50,7 @@ class ParameterTask(Task):
         if {key: self.network[key] for key in words} != words:
             raise ConfigError("[network] of a head says its width alone; its features are the encoder's")
         self.model = ParameterHead(**self.network)
+        self.model.standardise(self._seen())
         self.objectives = {"parameter": ParameterObjective(self.model, self.encoder)}
 
     def signature(self) -> dict[str, Any]:
@@ -101,6 +102,12 @@ class ParameterTask(Task):
         ranges = list(self.family.ranges.values())
         low, span = np.array([r.low for r in ranges]), np.array([r.high - r.low for r in ranges])
         return low + span * np.stack(told), low + span * np.array(true)
+
+    def _seen(self, batches: int = 4) -> Tensor:
+        """The moments of some training crops' features: of batches that no step of the training has."""
+        with torch.no_grad():
+            shown = [self.batch(0, 10**6 + k)["v"] for k in range(batches)]
+            return torch.cat([moments(features(self.encoder, v)) for v in shown])
 
     def _check_shapes(self) -> None:
         """Raises `ConfigError` where a measurement's shape depends on the parameters, or it is no picture."""
