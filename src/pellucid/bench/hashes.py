@@ -12,6 +12,7 @@ from pellucid import zoo
 from pellucid.methods.supervised import is_estimator
 from pellucid.operators import Spec, parse
 from pellucid.operators.values import PATH
+from pellucid.severity import severity_cards
 from pellucid.zoo import Card
 
 PARTS = (".json", ".safetensors")
@@ -33,9 +34,15 @@ def of_network(folder: Path) -> str:
 
 
 def of_networks(method: str, options: Mapping[str, Any]) -> dict[str, str]:
-    """Supervised networks that a method's name or one of its options names, with their hashes."""
+    """Supervised networks and severity encoders that a method's name or its options name, with their hashes.
+
+    Of `encoder="auto"` they are all that it may choose from.
+    """
     names = dict.fromkeys([method, *(value for value in options.values() if isinstance(value, str))])
-    found = (name for name in names if is_estimator(name) or (Path(name) / "card.json").is_file())
+    encoders = severity_cards()
+    if options.get("encoder") == "auto":
+        names |= dict.fromkeys(encoders)
+    found = (n for n in names if n in encoders or is_estimator(n) or (Path(n) / "card.json").is_file())
     return {name: of_network(zoo.find(name)) for name in found}
 
 

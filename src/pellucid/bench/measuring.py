@@ -6,12 +6,14 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pellucid.bench.plan import Noise, Task
 from pellucid.noise import SeededNoise
 from pellucid.operators import JPEG, Operator, Spec, parse
+from pellucid.operators.ranges import drawn
 from pellucid.typing import Shape, expand
 
 
@@ -49,8 +51,12 @@ class Level:
 
     def operators(self, name: str) -> tuple[str, str]:
         """The texts of the operator that measures the picture `name`, and of the one that methods are told."""
-        true = str(frozen(parse(self.task.operator), self.seed, name))
-        return true, true if self.task.mismatch is None else str(frozen(parse(self.task.mismatch), self.seed, name))
+        true = self._operator(self.task.operator, name)
+        return true, true if self.task.mismatch is None else self._operator(self.task.mismatch, name)
+
+    def _operator(self, text: str, name: str) -> str:
+        one = drawn(text, np.random.default_rng(number("range", self.seed, name)))
+        return str(frozen(parse(one), self.seed, name))
 
     def std(self, name: str) -> float:
         """The true noise level of the picture `name`."""

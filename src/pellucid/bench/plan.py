@@ -11,6 +11,7 @@ from typing import Any
 from pellucid.bench.toml import build, is_number, is_whole, listed, read, require
 from pellucid.errors import ConfigError
 from pellucid.metrics.protocol import PLAIN, Protocol
+from pellucid.operators.ranges import require_ranges
 
 NAME = re.compile(r"[\w.+ -]{1,60}")
 CROPS = ("centre", "square", "none")
@@ -30,8 +31,8 @@ class Data:
             reduces it to size (bilinear, antialiased: the protocol of the papers); "none".
         count: the first so many, sorted by name; None for all.
         colour: "rgb" (grey pictures get three equal channels), "grey" (mean of the channels), or "as-is".
-        seed: with a picture's name, it fixes the picture's noise, and its mask or kernel where the operator's text
-            names no seed. The same for every method.
+        seed: with a picture's name, it fixes the picture's noise, its mask or kernel where the operator's text names
+            no seed, and its number where the text has a range. The same for every method.
     """
 
     path: Path
@@ -104,7 +105,8 @@ class Task:
 
     Args:
         name: for the tables.
-        operator: as text; masks and kernels drawn at random without a seed differ from picture to picture.
+        operator: as text; masks and kernels drawn at random without a seed differ from picture to picture, and so do
+            numbers that are given as a range, `gaussian-blur:std=0.3..3`.
         noise: standard deviation, or several; `{ uniform = [low, high] }` draws one for each picture.
         noise_told: what the methods are told, if not the truth.
         mismatch: the operator that the methods are told, if not the true one.
@@ -122,6 +124,8 @@ class Task:
         where = _named("[[task]]", self.name)
         require(isinstance(self.operator, str), f"{where}: operator is a text")
         require(isinstance(self.mismatch, str | None), f"{where}: mismatch is an operator's text")
+        for text in filter(None, (self.operator, self.mismatch)):
+            require_ranges(text)
         if not (isinstance(self.noise, tuple) and all(isinstance(n, Noise) for n in self.noise)):
             levels = tuple(Noise.read(value, where) for value in listed(self.noise))
             require(bool(levels) and len(set(levels)) == len(levels), f"{where}: noise is empty, or a level is twice")

@@ -11,7 +11,7 @@ from pellucid.grid import Below, Nowhere
 from pellucid.method import Method
 from pellucid.methods.words import understood
 from pellucid.severity import AutoSeverity, load_severity
-from pellucid.start.severity import Encoder, Rule, Severity
+from pellucid.start.severity import Constant, Encoder, Rule, Severity
 from pellucid.transition import DDIM
 
 ALONE = "none"
@@ -26,6 +26,7 @@ def flash(
     match: bool = False,
     temperature: float | None = None,
     share: float = 1.0,
+    fixed: float | None = None,
     as_released: bool = False,
 ) -> Method:
     """Flash-Diffusion: a severity encoder's estimate, and only those steps that its predicted error asks for.
@@ -54,14 +55,15 @@ def flash(
         match: t* is one of the inner method's times, as in the paper; otherwise any.
         temperature: multiplies s2, instead of the card's calibration.
         share: of the way from clean to t*; below 1 for a budget.
+        fixed: every image starts at this share of all time, whatever its s2: what adapting is compared with.
         as_released: the published sampler; with it rule, match, and nfe are its own.
     """
     if as_released:
         rule, match, nfe, inner = "released", True, 1000, _released(inner)
     held = inner_method(inner, nfe)
-    start = Severity(
-        _encoder(encoder, temperature), rule, c, held.grid if match or rule == "inversion" else None, share
-    )
+    told = _encoder(encoder, temperature)
+    told = told if fixed is None else Constant(told, fixed)
+    start = Severity(told, rule, c, held.grid if match or rule == "inversion" else None, share)
     return replace(held, start=start, grid=Below(held.grid), name="flash")
 
 

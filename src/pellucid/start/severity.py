@@ -36,6 +36,39 @@ Chooser = Callable[[Problem, Prior], Encoder]
 
 
 @dataclass(frozen=True)
+class Constant:
+    """An encoder's z_hat, and for every image alike the s2 = sigma_t^2 / alpha_t^2 of one time: a fixed start.
+
+    What a predicted severity is worth is what it is ahead of this, all else being the same.
+
+    Args:
+        encoder: tells z_hat.
+        share: t as a share of the process's pace.
+
+    Raises:
+        CompatibilityError: the share is outside [0, 1].
+    """
+
+    encoder: Encoder
+    share: float
+
+    def __post_init__(self) -> None:
+        require_range("fixed", self.share, 0, 1)
+
+    def check(self, problem: Problem, prior: Prior) -> None:
+        """Raises what the encoder's own check raises."""
+        check = getattr(self.encoder, "check", None)
+        if check is not None:
+            check(problem, prior)
+
+    def __call__(self, observation: Observation, prior: Prior) -> tuple[Tensor, Tensor]:
+        z, s2 = self.encoder(observation, prior)
+        process = prior.process
+        t = process.on_grid(process.at_pace(torch.full_like(s2, self.share)))
+        return z, process.ratio(t) ** 2
+
+
+@dataclass(frozen=True)
 class Severity(Start):
     """z at the time t* whose SNR is that of the estimate: alpha_t*^2 / sigma_t*^2 = 1 / s2, (z_hat, s2) = encoder(y).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -11,12 +10,10 @@ from torch import Tensor
 
 from pellucid.errors import ConfigError
 from pellucid.operators.base import Operator
+from pellucid.operators.ranges import drawn, has_range, require_ranges
 from pellucid.operators.shown import network_input, picture_input
 from pellucid.operators.text import parse
 from pellucid.typing import Shape
-
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
 
 
 class Degradation:
@@ -33,9 +30,7 @@ class Degradation:
 
     def __init__(self, text: str, noise: tuple[float, float] = (0.0, 0.0)) -> None:
         self.text, self.noise = text, noise
-        for low, high in _RANGE.findall(text):
-            if float(low) > float(high):
-                raise ConfigError(f"the range {low}..{high} in {text!r} ends below its start")
+        require_ranges(text)
         if noise[0] < 0 or noise[1] < noise[0]:
             raise ConfigError(f"noise must be a range of levels that are not negative, not {list(noise)}")
         parse(self.drawn(np.random.default_rng(0)))
@@ -43,19 +38,11 @@ class Degradation:
     @property
     def random(self) -> bool:
         """Whether every crop has an operator of its own."""
-        return _RANGE.search(self.text) is not None
+        return has_range(self.text)
 
     def drawn(self, rng: np.random.Generator) -> str:
         """The text of one operator of the family."""
-
-        def number(match: re.Match[str]) -> str:
-            low, high = match.groups()
-            whole = all(re.fullmatch(r"[-+]?\d+", word) for word in (low, high))
-            return (
-                str(rng.integers(int(low), int(high) + 1)) if whole else f"{rng.uniform(float(low), float(high)):.6g}"
-            )
-
-        return _RANGE.sub(number, self.text)
+        return drawn(self.text, rng)
 
     def operator(self, image_shape: Shape, rng: np.random.Generator) -> Operator:
         """One operator of the family."""
