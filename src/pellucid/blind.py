@@ -286,11 +286,16 @@ def estimated_operator(
     return each([built[str(spec)] for spec in specs])
 
 
-def parameter_cards() -> list[str]:
-    """Names of the shipped networks that estimate parameters."""
+def families(kind: str) -> list[tuple[str, Family]]:
+    """(name, family) of what the shipped networks of a kind were trained for, "parameter" or "severity"."""
     from pellucid.zoo import available
 
-    return [card.name for card in available() if card.kind == "parameter"]
+    found = []
+    for card in (card for card in available() if card.kind == kind and not card.imported):
+        takes = card.data.get("takes", {})
+        for text in takes.get("operators", [takes["operator"]] if "operator" in takes else []):
+            found.append((card.name, Family(text)))
+    return found
 
 
 def estimator_for(sought: Sought) -> ParameterEstimator:
@@ -299,11 +304,11 @@ def estimator_for(sought: Sought) -> ParameterEstimator:
     Raises:
         CompatibilityError: there is none.
     """
-    known = [load_parameter(name) for name in parameter_cards()]
-    fitting = [estimator for estimator in known if estimator.family.takes(sought)]
+    known = families("parameter")
+    fitting = [(name, family) for name, family in known if family.takes(sought)]
     if fitting:
-        return min(fitting, key=lambda estimator: len(estimator.family.ranges))
-    have = "; ".join(f"{estimator.name}: {estimator.family.text}" for estimator in known) or "none is installed"
+        return load_parameter(min(fitting, key=lambda pair: len(pair[1].ranges))[0])
+    have = "; ".join(f"{name}: {family.text}" for name, family in known) or "none is installed"
     raise CompatibilityError(
         f"no network estimates {sought}. There are: {have}. Give the number, train a network (pellucid train parameter "
         "CONFIG.toml), or take flash with inner=none, which needs no operator"
@@ -315,11 +320,23 @@ def severity_for(sought: Sought) -> str | None:
 
     None where there is none.
     """
-    from pellucid.severity import load_severity, severity_cards
+    known = families("severity")
+    fitting = [name for name, family in known if family.takes(sought)]
+    return min(fitting, key=[name for name, _ in known].count) if fitting else None
 
-    known = [load_severity(name) for name in severity_cards()]
-    fitting = [encoder for encoder in known if any(Family(text).takes(sought) for text in encoder.families)]
-    return min(fitting, key=lambda encoder: len(encoder.families)).name if fitting else None
+
+def example(sought: Sought) -> Spec:
+    """One of the operators that it could be, in the middle of a family that a network was trained for.
+
+    Raises:
+        CompatibilityError: no shipped network was trained for it.
+    """
+    for kind in ("parameter", "severity"):
+        for _, family in families(kind):
+            if family.takes(sought):
+                return sought.filled({place: found.at(0.5) for place, found in family.ranges.items()})
+    estimator_for(sought)  # says what there is
+    raise AssertionError
 
 
 _loaded: dict[tuple[str, str], ParameterEstimator] = {}

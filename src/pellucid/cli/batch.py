@@ -11,11 +11,12 @@ from typing import Any
 
 import typer
 
+from pellucid.cli.budgeting import budgeted
 from pellucid.cli.case import Case
 from pellucid.cli.console import NOTICE, duration, note, say
 from pellucid.cli.inputs import Job, require_own
 from pellucid.cli.restoring import Restored, find_truth, psnr, read_truth, restore
-from pellucid.cli.saving import cost, resolved, save, units
+from pellucid.cli.saving import cost, resolved, save, severity, units
 from pellucid.cli.settings import Setup
 from pellucid.errors import ImageFileError, PellucidError
 from pellucid.images import Picture, read, require_writable
@@ -45,6 +46,7 @@ def restore_all(setup: Setup, jobs: Sequence[Job], outputs: Outputs) -> None:
         typer.Exit: with the first failure's code, after the others of several pictures are done.
     """
     failures = []
+    setup = budgeted(setup, jobs, lambda job: _case(setup, job, outputs), quiet=outputs.json)
     for job in jobs:
         try:
             _one(setup, job, outputs)
@@ -62,8 +64,7 @@ def restore_all(setup: Setup, jobs: Sequence[Job], outputs: Outputs) -> None:
 
 def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     began = time.perf_counter()
-    window = setup.window or CT_WINDOW
-    case = Case.make(setup, read(job.source, window=window, keep_identity=outputs.keep_identity))
+    case = _case(setup, job, outputs)
     _require_target(case, job, outputs.window)
     true = None if outputs.compare is None else find_truth(outputs.compare, job.source)
     _require_apart(job, setup.request.samples, [job.source] if true is None else [job.source, true])
@@ -71,6 +72,7 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     settings = resolved(case)
     predicted = case.predicted_seconds()
     report: dict[str, Any] = {"input": str(job.source), "predicted_seconds": round(predicted, 2), "settings": settings}
+    report |= severity(case)
     report |= units(job.target, case.picture.ct, outputs.window)
     if case.picture.ct is not None and setup.window is None:
         note(f"{job.source.name} is CT, and the prior {setup.request.prior} is not made for it; --prior ct is")
@@ -85,6 +87,11 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     report |= {"psnr": _scores(restored, case, truth), "notice": NOTICE}
     report["total_seconds"] = round(time.perf_counter() - began, 3)
     _show(report, outputs, lambda: _summary(case, job, restored, report))
+
+
+def _case(setup: Setup, job: Job, outputs: Outputs) -> Case:
+    window = setup.window or CT_WINDOW
+    return Case.make(setup, read(job.source, window=window, keep_identity=outputs.keep_identity))
 
 
 def _require_target(case: Case, job: Job, window: tuple[float, float] | None) -> None:
@@ -134,11 +141,13 @@ def _plan(case: Case, job: Job, settings: dict[str, Any], predicted: float) -> s
         **{f"option {key}": value for key, value in settings["options"].items()},
         "predicted time": duration(predicted),
     }
+    if case.severity is not None:
+        lines["begins"] = _begins(case)
     return "\n".join(f"{key:18s} {value}" for key, value in lines.items()) + "\nnothing was written"
 
 
 def _forecast(case: Case, job: Job, predicted: float) -> str:
-    limit = case.setup.request.seconds
+    limit = case.setup.limit
     tiles = f" in {case.tiles} tiles" if case.tiles > 1 else ""
     cut = f", stopped after {duration(limit)}" if limit is not None and limit < predicted else ""
     hint = "; --max-side or --nfe make it shorter" if predicted > 600 and not cut else ""
@@ -151,6 +160,10 @@ def _summary(case: Case, job: Job, restored: Restored, report: dict[str, Any]) -
     if scores := report["psnr"]:
         before = f" (the measurement: {scores['measurement']:.2f} dB)" if "measurement" in scores else ""
         text += f", PSNR {scores['result']:.2f} dB{before}"
+    if case.severity is not None:
+        text += f"\n{_begins(case)}"
+    if case.estimated is not None:
+        text += f"\nestimated: {case.estimated}"
     if (ct := case.picture.ct) is not None:
         text += f"\n{_hounsfield(report, ct.window)}"
     if not restored.complete:
@@ -159,6 +172,13 @@ def _summary(case: Case, job: Job, restored: Restored, report: dict[str, Any]) -
         scale = "in Hounsfield units" if report["unit"] == "HU" else f"white is {report['std_white']:.3g}"
         text += f"\n{report['std']}: how far {len(restored.samples)} samples differ, {scale}"
     return text
+
+
+def _begins(case: Case) -> str:
+    found = case.severity
+    assert found is not None
+    s2, t, steps = float(found.s2), float(found.t), int(found.steps)
+    return f"severity {s2:.3g}, begins at {t:.4g} of {case.prior.process.t_max:.4g}, {steps} of {found.full} steps"
 
 
 def _hounsfield(report: dict[str, Any], window: tuple[float, float]) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from pellucid.account import uncounted
+from pellucid.blind import Unknown, estimated_specs, needs_operator, severity_for
+from pellucid.budget import Forecast, survey
 from pellucid.cli.settings import Setup
 from pellucid.cli.sinograms import gives_pictures
 from pellucid.consistency.guidance import PseudoinverseGuidance
 from pellucid.consistency.proximal import Proximal
 from pellucid.errors import OperatorError, ProblemError, ShapeError
+from pellucid.grid import Nowhere
 from pellucid.images.ct import CT
 from pellucid.images.picture import Picture
 from pellucid.method import Method
@@ -23,6 +27,7 @@ from pellucid.operators.text import Spec
 from pellucid.prior.base import Prior, State
 from pellucid.prior.tiled import TiledPrior, tiled
 from pellucid.problem import Problem
+from pellucid.start.severity import Severity
 from pellucid.typing import Shape
 
 SPREAD = 0.25  # standard deviation of pictures, as methods assume it
@@ -38,6 +43,7 @@ class Case:
         picture: the measurement, reduced if that was asked for.
         operator, preset, method, prior: made for it.
         nfe: network calls that the method is set to; 0 if it makes none.
+        estimated: the operator, where a number of it was told from the measurement.
     """
 
     setup: Setup
@@ -47,6 +53,7 @@ class Case:
     nfe: int
     method: Method
     prior: Prior
+    estimated: Spec | None = None
 
     @classmethod
     def make(cls, setup: Setup, picture: Picture) -> Case:
@@ -65,14 +72,26 @@ class Case:
         if request.max_side and picture.is_image:
             picture = picture.at_most(request.max_side)
         shape = setup.shape or picture.image_shape or _shape_for(setup.spec, tuple(picture.pixels.shape))
-        operator = setup.spec.build(shape)
+        setup, operator, estimated = _operator(setup, picture, shape)
         preset, nfe = setup.choose(operator)
         method = preset.build(nfe, operator, **setup.options)
         if "nfe" in preset.options and not (nfe := nfe or preset.options["nfe"]):  # the method's own, by its options
             nfe = method.steps(setup.prior.process)
-        case = cls(setup, picture, operator, preset, nfe or 0, method, tiled(setup.prior, shape))
+        case = cls(setup, picture, operator, preset, nfe or 0, method, tiled(setup.prior, shape), estimated)
         method.check(case.problem(1), case.prior)
         return case
+
+    @cached_property
+    def severity(self) -> Forecast | None:
+        """Where the picture begins by its predicted severity; None for methods that begin elsewhere."""
+        if not isinstance(self.method.start, Severity) or isinstance(self.method.grid, Nowhere):
+            return None
+        return survey(self.method, self.problem(1), self.prior).forecast(self.method, self.prior.process)
+
+    @property
+    def calls(self) -> int:
+        """Network calls, as far as they can be foretold."""
+        return self.nfe if self.severity is None else int(self.severity.calls)
 
     @property
     def tiles(self) -> int:
@@ -103,16 +122,16 @@ class Case:
 
     def predicted_seconds(self) -> float:
         """All network calls of all samples, their vector-Jacobian products, and solves that are iterative."""
-        if not self.nfe:
+        if not self.calls:
             return 0.0
         # A vector-Jacobian product costs about two calls.
         each = self.call_seconds() * (3 if self.method.consistency.needs_vjp else 1) + self._solve_seconds()
-        return (self.nfe * each + self._decoding_seconds()) * self.setup.request.samples
+        return (self.calls * each + self._decoding_seconds()) * self.setup.request.samples
 
     def _decoding_seconds(self) -> float:
         """Gradients through an autoencoder's decoder, which cost more than calls of a latent network."""
         codec, finish = self.prior.codec, self.method.finish
-        passes = self.method.consistency.gradients(self.nfe) + getattr(finish, "gradients", 0)
+        passes = self.method.consistency.gradients(self.calls) + getattr(finish, "gradients", 0)
         if codec.linear or not passes:
             return 0.0
         z = torch.zeros(1, *codec.shape(self.operator.image_shape), device=self.setup.device, requires_grad=True)
@@ -142,6 +161,25 @@ class Case:
         else:
             operator.pinv(problem.y)
         return time.perf_counter() - began
+
+
+def _operator(setup: Setup, picture: Picture, shape: Shape) -> tuple[Setup, Operator, Spec | None]:
+    """The operator, and its text where a number of it is told from the measurement.
+
+    Where the method never asks for the operator, nothing is estimated; "auto" is then replaced by the severity encoder
+    that was trained for what is sought, since the operator cannot say which it is.
+    """
+    if setup.sought is None and not setup.unknown:
+        return setup, setup.spec.build(shape), None
+    y, preset = picture.pixels, setup.preset
+    if preset is None or needs_operator(preset.build(setup.request.nfe, **setup.options)):
+        assert setup.sought is not None
+        (spec,) = estimated_specs(setup.sought, y[None], shape)
+        return setup, spec.build(shape), spec
+    encoder = None if setup.sought is None else severity_for(setup.sought)
+    if encoder is not None and setup.options.get("encoder", "auto") == "auto":
+        setup = replace(setup, options={**setup.options, "encoder": encoder})
+    return setup, Unknown(shape, tuple(y.shape)), None
 
 
 def _shape_for(spec: Spec, measurement_shape: Shape) -> Shape:

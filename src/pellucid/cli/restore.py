@@ -48,7 +48,14 @@ def restore(
         Path | None,
         typer.Option(help="Method and settings from a file of `pellucid tune`; options given here go first."),
     ] = None,
-    seconds: Annotated[float | None, typer.Option(help="Time limit a picture; keeps what is reached.")] = None,
+    max_nfe: Annotated[
+        float | None,
+        typer.Option(help="For flash: network calls a picture in the mean over all of them; they then begin later."),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(help="Time limit a picture; keeps what is reached. For flash: of all, which then begin later."),
+    ] = None,
     max_side: MaxSide = None,
     shape: Annotated[
         str | None, typer.Option(metavar="CxHxW", help="Shape of the picture, where the measurement does not tell it.")
@@ -91,6 +98,7 @@ def restore(
         precision=precision,
         gain=poisson_gain(gain, photons),
         save_memory=save_memory,
+        max_nfe=max_nfe,
     )
     shown = None if window is None else display_window(window)
     pairs = jobs(pictures, output, "restored", depth)

@@ -51,7 +51,7 @@ def restore(case: Case, title: str, *, quiet: bool) -> Restored:
     request, at_once = case.setup.request, case.at_once
     results: list[Result] = []
     with bar(title, quiet=quiet) as (progress, task):
-        watch = Watch(progress, task, math.ceil(request.samples / at_once), request.seconds)
+        watch = Watch(progress, task, math.ceil(request.samples / at_once), case.setup.limit)
         for first in range(0, request.samples, at_once):
             if results and watch.expired:
                 break

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pellucid.budget import severity_start
 from pellucid.cli.case import Case
 from pellucid.cli.console import NOTICE
 from pellucid.cli.inputs import Job
@@ -28,7 +29,8 @@ def resolved(case: Case) -> dict[str, Any]:
         options["nfe"] = case.nfe
     return {
         **{key: value for key, value in asdict(case.setup.request).items() if key not in ("settings", "nfe")},
-        "operator": str(case.setup.spec),
+        "operator": case.setup.operator_text,
+        **({} if case.estimated is None else {"operator_estimated": str(case.estimated)}),
         "method": case.preset.name,
         "options": options,
         "image_shape": list(case.operator.image_shape),
@@ -122,6 +124,22 @@ def save(
     scale = "in Hounsfield units" if in_hu else f"white is {white:.6g}"
     std = put(job.beside("std"), spread, f"standard deviation of {count} samples, {scale}")
     return {"output": mean, "samples": samples, "std": std, "std_white": white}
+
+
+def severity(case: Case) -> dict[str, Any]:
+    """Where the picture begins by its predicted severity, for the report; nothing for methods that begin elsewhere.
+
+    `begins_at` is a time of `of_time`, `steps` are those that are left of `of_steps`.
+    """
+    found = case.severity
+    if found is None:
+        return {}
+    words = {"s2": float(f"{float(found.s2):.6g}"), "begins_at": float(found.t), "of_time": case.prior.process.t_max}
+    return {"severity": {**words, "steps": int(found.steps), "of_steps": found.full, "share": _share(case)}}
+
+
+def _share(case: Case) -> float:
+    return severity_start(case.method).share
 
 
 def cost(restored: Restored) -> dict[str, Any]:

@@ -8,8 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pellucid.blind import UNKNOWN, Sought, example, is_sought, needs_operator
+from pellucid.budget import severity_start
 from pellucid.errors import CompatibilityError, ConfigError, NeedsCapability, ProblemError
 from pellucid.methods.words import option_value
+from pellucid.start.severity import Severity
 
 if TYPE_CHECKING:
     from pellucid.methods import Preset
@@ -42,6 +45,7 @@ class Request:
     precision: str = "auto"
     gain: float = 0.0
     save_memory: bool = False
+    max_nfe: float | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,10 @@ class Setup:
     """A request, understood: everything that does not depend on the picture.
 
     Attributes:
+        spec: the operator; where it is not wholly known, one of those that it could be.
         window: Hounsfield units of 0 and 1, where the prior is one of CT.
+        sought: the operator's text, where a number of it is to be estimated.
+        budgeted: whether calls or seconds are allotted to all pictures together, by scaling where they begin.
     """
 
     request: Request
@@ -60,6 +67,23 @@ class Setup:
     device: str
     prior: Prior
     window: tuple[float, float] | None = None
+    sought: Sought | None = None
+    budgeted: bool = False
+
+    @property
+    def operator_text(self) -> str:
+        """The operator as far as it is known."""
+        return UNKNOWN if self.unknown else str(self.sought or self.spec)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether nothing is known of the operator."""
+        return self.request.operator.strip() == UNKNOWN
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds after which a picture's run is ended."""
+        return None if self.budgeted else self.request.seconds
 
     def choose(self, operator: Operator) -> tuple[Preset, int | None]:
         """The method, and its network calls where they are not its default.
@@ -111,17 +135,35 @@ def understand(request: Request) -> Setup:
     from pellucid.zoo import load
 
     _check_numbers(request)
-    spec = parse(request.operator)
+    unknown = request.operator.strip() == UNKNOWN
+    sought = Sought(request.operator) if not unknown and is_sought(request.operator) else None
+    spec = example(sought) if sought else parse("identity" if unknown else request.operator)
+    if unknown and request.method == "auto":
+        raise ConfigError("--operator unknown needs a method that asks for none: -m flash --set inner=none")
     if request.noise == request.gain == 0 and str(spec) == "identity" and request.method == "auto":
         raise ConfigError(
             "say what happened to the picture: --operator gaussian-blur:std=2 or another of `pellucid list operators`, "
             "--noise 0.05 for noise alone"
         )
     preset = None if request.method == "auto" else methods.get(request.method)
-    options = method_options(request.settings)
+    if preset is None and request.max_nfe is not None:
+        raise ConfigError(
+            "--max-nfe scales where pictures begin by their severity: take -m flash; --nfe sets the calls"
+        )
+    options, budgeted = method_options(request.settings), False
     if preset is not None:
+        options = worded(preset, options)
         check_types(preset, options)
-        preset.build(request.nfe, **options)
+        method = preset.build(request.nfe, **options)
+        if unknown and needs_operator(method):
+            raise CompatibilityError(
+                f"{preset.name} asks what the operator does, and it is unknown; say which it is, leave a number of it "
+                "to be estimated (gaussian-blur:std=?), or take -m flash --set inner=none, which needs none"
+            )
+        if request.max_nfe is not None:
+            severity_start(method)
+        budgeted = isinstance(method.start, Severity) and "share" in preset.options
+        budgeted = budgeted and (request.max_nfe is not None or request.seconds is not None)
     shape, device = _shape(request.shape), _device(request.device)
     prior = load(request.prior, device, request.precision, checkpoint=request.save_memory)
     if preset is not None and is_denoiser(prior) and not _takes_denoisers(preset):
@@ -129,7 +171,8 @@ def understand(request: Request) -> Setup:
             f"--prior {request.prior} is a denoiser for plug-and-play methods, and {preset.name} begins with more "
             f"noise than it was made for; take -m {PLUG_AND_PLAY}, or a diffusion prior such as --prior photo"
         )
-    return Setup(request, spec, preset, options, shape, device, prior, _window(request.prior))
+    window = _window(request.prior)
+    return Setup(request, spec, preset, options, shape, device, prior, window, sought, budgeted)
 
 
 def _window(name: str) -> tuple[float, float] | None:
@@ -193,6 +236,13 @@ def method_options(pairs: Sequence[str]) -> dict[str, Any]:
     return options
 
 
+def worded(preset: Preset, options: dict[str, Any]) -> dict[str, Any]:
+    """The options, none being a word where a word is asked for that cannot be missing: flash's `inner=none`."""
+    kinds = {name: preset.annotations.get(name, "").split(" | ") for name in options}
+    wanted = {name for name, kind in kinds.items() if "str" in kind and "None" not in kind}
+    return {name: "none" if value is None and name in wanted else value for name, value in options.items()}
+
+
 def configured(path: Path, method: str, nfe: int | None, pairs: Sequence[str]) -> tuple[str, int | None, list[str]]:
     """Method, nfe and settings of a file of `pellucid tune`, under what was given beside it.
 
@@ -230,6 +280,8 @@ def _check_numbers(request: Request) -> None:
         value = getattr(request, name)
         if value is not None and value < least:
             raise ConfigError(f"--{name.replace('_', '-')} must be at least {least}, not {value}")
+    if request.max_nfe is not None and not (math.isfinite(request.max_nfe) and request.max_nfe >= 0):
+        raise ConfigError(f"--max-nfe must be finite and not negative, not {request.max_nfe}")
     if request.seconds is not None and not request.seconds > 0:
         raise ConfigError(f"--seconds must be above 0, not {request.seconds}")
 
