@@ -14,7 +14,9 @@ from pellucid.operators.blur import GaussianBlur
 from pellucid.operators.color import Grey
 from pellucid.operators.mask import Mask
 from pellucid.operators.resize import Bicubic, BlockAverage
+from pellucid.prior.base import Prior
 from pellucid.prior.diffusion import DiffusionPrior
+from pellucid.problem import Observation
 from pellucid.process import DiscreteVP
 from pellucid.typing import Shape
 
@@ -71,6 +73,15 @@ def phase_amplitude(x: Tensor, pad: int = 8) -> Tensor:
     padded = torch.nn.functional.pad(x, (pad,) * 4)
     shifted = torch.fft.ifftshift(padded, dim=(-2, -1))
     return torch.fft.fftshift(torch.fft.fft2(shifted, norm="ortho"), dim=(-2, -1)).abs()
+
+
+class ToySeverity:
+    """z_hat = A^+ y with black where nothing was measured, s2 told by the noise, (b,): for linear operators."""
+
+    def __call__(self, observation: Observation, prior: Prior) -> tuple[Tensor, Tensor]:
+        problem = observation.problem
+        assert problem is not None and isinstance(problem.operator, LinearOperator)
+        return prior.codec.encode(problem.operator.pinv(problem.y)), 0.02 + problem.std.cpu()
 
 
 class PhaseAmplitude(Operator):

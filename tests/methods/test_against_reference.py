@@ -27,6 +27,7 @@ from tests.reference import (
     dmps,
     dps,
     fbp,
+    flash,
     latent_ddnm,
     ldps,
     mcg,
@@ -38,7 +39,7 @@ from tests.reference import (
     unconditional,
 )
 from tests.reference.symbols import f0
-from tests.toys import ABAR
+from tests.toys import ABAR, ToySeverity
 
 N = 10
 TRAILING = [round(1000 * k / N) - 1 for k in range(1, N + 1)]  # pellucid's Uniform
@@ -115,6 +116,27 @@ def _cgls(q: Setting, iterations: int) -> Tensor:
 def _above_black(q: Setting) -> Tensor:
     """The measurement in the units of pictures in [0, 1]."""
     return (q.y + q.operator(torch.ones_like(q.like))) / 2
+
+
+def _flash(q: Setting) -> Tensor:
+    """The noise levels are those that ToySeverity takes for severities."""
+    z_hat = 2 * q.operator.pinv((q.y + q.operator(torch.ones_like(q.like))) / 2) - 1
+
+    def one(k: int) -> Tensor:
+        def draw(step: int, purpose: str, like: Tensor) -> Tensor:
+            return q.draw(step, purpose, like.expand(2, *like.shape[1:]))[k : k + 1]
+
+        s2 = 0.02 + float(q.sigma[k]) / 2
+        operator = q.operator.select(torch.tensor([k]))
+        return flash.flash(
+            q.eps, ABAR, z_hat[k : k + 1], s2, q.y[k : k + 1], operator, lambda z: z, draw, eta=0.4, c=None, clip=True
+        )
+
+    return torch.cat([one(0), one(1)])
+
+
+def _estimate(q: Setting) -> Tensor:
+    return 2 * q.operator.pinv(_above_black(q)) - 1
 
 
 SIGMA_D = float((1 - ABAR[RHO_STEP]) ** 0.5 / ABAR[RHO_STEP] ** 0.5)
@@ -249,6 +271,13 @@ CASES: dict[str, Case] = {
         methods.ldps(nfe=N, rule="released", scale=0.4),
         lambda q: ldps.ldps(*_guided(q), eta=0.4, clip=True),
     ),
+    "flash": Case(
+        "flash",
+        methods.flash("ldps:rule=released,scale=0.4", ToySeverity(), match=True),
+        _flash,
+        ("blur", "average"),
+    ),
+    "ae": Case("ae", methods.ae(ToySeverity()), _estimate, ("mask", "blur", "average")),
     "gml-dps": Case(
         "gml-dps",
         methods.gml_dps(nfe=N, rule="released", scale=0.4, weight=0.2),

@@ -18,6 +18,7 @@ from pellucid.operators.text import parse
 from pellucid.prior.gaussian import GaussianPrior, MixturePrior
 from pellucid.verify.plot import plot
 from pellucid.verify.report import Case, Verdict
+from pellucid.verify.severity import built
 from pellucid.verify.suite import PROBLEMS, suite
 from pellucid.verify.table import as_json, page, rows, save
 
@@ -66,12 +67,12 @@ def run(
         return
     if method is None:
         raise ConfigError(f"name a method ({', '.join(METHODS)}) or say --all")
-    built = methods.get(method).build(nfe, None, **(options or {}))
+    chosen = built(methods.get(method), nfe, **(options or {}))
     texts = operators or [text.format(half=size // 2) for text in DEFAULT_OPERATORS]
     verdicts = []
     for text in track(texts, "verifying", console=console, transient=True):
         case = Case.make(_prior(prior, size), parse(text).build((3, size, size)), noise)
-        result = case.run(built)
+        result = case.run(chosen)
         verdict = case.judge(result, method, text)
         verdicts.append(verdict)
         if out is not None:

@@ -10,6 +10,7 @@ from pellucid.methods import METHODS, Preset
 from pellucid.operators.text import parse
 from pellucid.prior.gaussian import GaussianPrior
 from pellucid.verify.report import Case, Verdict
+from pellucid.verify.severity import built
 
 PROBLEMS: dict[str, Callable[[int], str]] = {
     "denoise": lambda size: "identity",
@@ -50,7 +51,7 @@ def suite(size: int = 64, samples: int = 16) -> Iterator[Entry]:
 
 def _entry(case: Case, problem: str, preset: Preset, noise: float) -> Entry:
     try:
-        result = case.run(preset.build())
+        result = case.run(built(preset))
     except NeedsCapability as refusal:
         return Entry(problem, preset, noise, None, str(refusal))
     return Entry(problem, preset, noise, case.judge(result, preset.name, problem))
