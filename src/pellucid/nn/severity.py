@@ -190,7 +190,7 @@ class PixelSeverity(SeverityNetwork):
 
     def field(self, y: Tensor) -> tuple[Tensor, Tensor]:
         height, width = y.shape[-2:]
-        out = self.unet(pad_to_multiple(y, self.multiple), torch.zeros(len(y), device=y.device))
+        out = self.unet(pad_to_multiple(y, self.multiple), torch.zeros(len(y), device=y.device, dtype=y.dtype))
         correction, u = out[..., :height, :width].to(y.dtype).chunk(2, dim=1)
         return y + correction, u.square()
 
