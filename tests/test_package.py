@@ -51,12 +51,14 @@ EXPORTED = [
     "methods",
     "operators",
     "reconstruct",
+    "stream",
 ]
 
 IMPORTED = {
     "account",
     "codec",
     "consistency",
+    "engine",
     "errors",
     "grid",
     "loop",
@@ -69,6 +71,7 @@ IMPORTED = {
     "prior",
     "problem",
     "process",
+    "slots",
     "start",
     "step",
     "stop",
