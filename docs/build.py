@@ -34,6 +34,8 @@ CONFIGS: dict[str, type] = {
     "autoencoder": training.AutoencoderConfig,
     "denoiser": training.DenoiserConfig,
     "supervised": training.SupervisedConfig,
+    "severity": training.SeverityConfig,
+    "parameter": training.ParameterConfig,
     "[ship]": training.ShipConfig,
 }
 LEADS = ("Reference", "Equations", "Defaults", "Differences", "Note")
