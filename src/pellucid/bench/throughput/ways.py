@@ -109,7 +109,7 @@ class Work:
 
     def sorted(self) -> Pictures:
         """Padded batches of pictures that need about as many calls."""
-        order = sorted(range(len(self.problems)), key=lambda i: float(self.problems[i].std[0]))
+        order = sorted(range(len(self.problems)), key=lambda i: -float(self.problems[i].std[0]))
         return self._batches(order, Padded(self.prior, self.batch))
 
     def slots(self) -> Pictures:
