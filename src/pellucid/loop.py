@@ -35,6 +35,7 @@ class Result:
         stopped_at: the time that every image ended at, (b,); 0 for a finished one.
         complete: False if a callback ended the run early.
         trace: the steps, if asked for.
+        started_at: the time that every image began at, (b,): its own where the start tells one, as by severity.
     """
 
     image: Tensor
@@ -48,6 +49,7 @@ class Result:
     stopped_at: Tensor
     complete: bool
     trace: list[Step] | None = None
+    started_at: Tensor | None = None
 
 
 def reconstruct(
@@ -105,6 +107,7 @@ def reconstruct(
         batch.t,
         complete,
         steps if trace else None,
+        batch.times[0],
     )
 
 

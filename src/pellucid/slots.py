@@ -337,6 +337,7 @@ class _Stream:
                     time.perf_counter() - self.entered.pop(slot),
                     left.t[i : i + 1],
                     number not in self.cut,
+                    started_at=left.times[0, i : i + 1],
                 ),
             )
         self.seeds.forget(left.images)

@@ -118,6 +118,7 @@ def test_each_image_takes_its_own_steps() -> None:
         start = Severity(White(())).time(prior.process, torch.tensor(s2, dtype=torch.float64))
         begun = [int((points[(points > 0)] < t).sum()) + (t > 0) for t in start]
         assert together.nfe.tolist() == [int(n) for n in begun]
+        assert together.started_at is not None and torch.equal(together.started_at, start)
         for k in range(4):
             one = torch.tensor([k])
             alone = reconstruct(problem.select(one), prior, flash("none", White((s2[k],)), nfe), seeds=[5 + k])

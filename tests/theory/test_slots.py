@@ -124,7 +124,7 @@ def compare(found: dict[int, Result], wanted: list[Result], tolerance: float = 1
         other = found[number]
         assert torch.isfinite(one.image).all() and other.image.shape == one.image.shape
         assert float((other.image - one.image).abs().max()) < tolerance
-        for count in ("nfe", "vjp", "decodes", "decode_vjps", "encodes", "stopped_at"):
+        for count in ("nfe", "vjp", "decodes", "decode_vjps", "encodes", "stopped_at", "started_at"):
             assert torch.equal(getattr(other, count), getattr(one, count)), count
         assert other.operator_calls == one.operator_calls
         assert other.complete and other.seconds > 0
