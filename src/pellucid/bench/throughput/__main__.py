@@ -59,9 +59,12 @@ def run(
     }
     for one in measure(work, rounds):
         study["runs"].append(asdict(one))
-        note = f"{one.way}: {images / one.seconds:.2f} pictures/s, efficiency "
-        print(note + f"{one.nfe * one.call / batch / one.seconds:.2f}", file=sys.stderr, flush=True)
-    save(out, study)
+        save(out, study)
+        ratio, ratio_cpu = (one.nfe * a / batch / b for a, b in ((one.call, one.seconds), (one.call_cpu, one.cpu)))
+        note = (
+            f"{one.way}: {one.seconds:.1f} s, efficiency {ratio:.2f}; of the processor {one.cpu:.1f} s, {ratio_cpu:.2f}"
+        )
+        print(note, file=sys.stderr, flush=True)
 
 
 def save(path: Path, study: dict[str, Any]) -> None:
