@@ -132,8 +132,8 @@ def _section(one: Tested, paper: Paper, results: Results) -> Iterator[str]:
     lines = ["| part | criterion | figure, 95 % interval | holds |", "|---|---|---|---|"]
     lines += [f"| {p.what} | {p.criterion} | {p.figure} | {SIGN[p.holds]} |" for p in one.parts]
     yield "\n".join(lines)
-    if claim.name in plots.PLOTS:
-        yield f"![{plots.PLOTS[claim.name][0]}](images/reproduction/{claim.name.lower()}.png)"
+    if claim.name in paper.plots:
+        yield f"![{paper.plots[claim.name][0]}](images/reproduction/{claim.name.lower()}.png)"
     for _, strip in paper.strips.get(claim.name, ()):
         if (results.folder / strip.file).is_file():
             yield f"![{strip.title}](../bench/results/{paper.name}/{strip.file})"
@@ -218,7 +218,7 @@ def write(*, check: bool = False) -> int:
         return int(stale)
     IMAGES.mkdir(parents=True, exist_ok=True)
     for paper in PAPERS:
-        plots.draw(paper.results(RESULTS), IMAGES, paper.tests)
+        plots.draw(paper.results(RESULTS), IMAGES, paper.plots)
     with replacing(PAGE) as partial:
         partial.write_text(made, encoding="utf-8")
     say(f"wrote {PAGE}")

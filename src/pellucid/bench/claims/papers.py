@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pellucid.bench.claims import causes, cost_page, plots, remarks, resample, ssd, strips
+from pellucid.bench.claims import causes, cost_page, flash, flash_page, plots, remarks, resample, ssd, strips
 from pellucid.bench.claims.results import Results
 from pellucid.bench.claims.verdict import Part
 
@@ -31,6 +31,7 @@ class Paper:
         before: commands of `python -m pellucid.bench.claims` that the plans need.
         studies: its other commands, whose files are copied beside the results.
         strips: by claim, pictures of runs: pairs of a plan and what is shown of it.
+        plots: by claim, a plot from the results.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Paper:
     before: tuple[str, ...] = ()
     studies: tuple[str, ...] = ()
     strips: Mapping[str, tuple[tuple[str, plots.Strip], ...]] = field(default_factory=dict)
+    plots: plots.Plots = field(default_factory=dict)
 
     def results(self, folder: Path) -> Results:
         """Its result files."""
@@ -58,6 +60,7 @@ SSD = Paper(
     causes=causes.of,
     studies=("inversion", "timing"),
     strips={"S4": (("ssd-inversion", plots.INVERSION),)},
+    plots=plots.PLOTS,
 )
 RESAMPLE = Paper(
     name="resample",
@@ -70,4 +73,14 @@ RESAMPLE = Paper(
     studies=("ceiling",),
     strips=strips.STRIPS,
 )
-PAPERS = (SSD, RESAMPLE)
+FLASH = Paper(
+    name="flash",
+    letter="F",
+    plans=flash.PLANS,
+    tests=flash.TESTS,
+    experiments=flash.EXPERIMENTS,
+    remarks=flash_page.of,
+    strips=flash_page.STRIPS,
+    plots=flash_page.PLOTS,
+)
+PAPERS = (SSD, FLASH, RESAMPLE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
@@ -75,7 +75,10 @@ def divergence(results: Results, figure: Any) -> None:
         axes.legend(frameon=False, fontsize=8)
 
 
-PLOTS: dict[str, tuple[str, Callable[[Results, Any], None], tuple[float, float]]] = {
+Plots = Mapping[str, tuple[str, Callable[[Results, Any], None], tuple[float, float]]]
+"""By claim: a title, what draws it, and its size in inches."""
+
+PLOTS: Plots = {
     "S3": ("Quality against network calls", quality, (8, 6)),
     "S4": ("Faithfulness against realism along eta", trade, (8, 3.6)),
     "S5": ("Divergence of the predicted noise over time", divergence, (8, 3.4)),
@@ -88,10 +91,12 @@ class Strip:
 
     Attributes:
         file: beside the results.
-        columns: title by label; "truth" is the true picture. A method that did not run is left out.
+        columns: title by label; "truth" is the true picture, "y" the measurement. A method that did not run is left
+            out.
         task: of the run.
         count: pictures.
         title: for the page.
+        images: names of the pictures; the first ones if not given.
     """
 
     file: str
@@ -99,6 +104,7 @@ class Strip:
     task: str
     count: int
     title: str
+    images: tuple[str, ...] = ()
 
 
 COLUMNS = {
@@ -124,14 +130,15 @@ def strip(run: Path, out: Path, what: Strip) -> None:
     rows = [row for row in Store(run).read() if row["task"] == what.task]
     if not rows:
         return
-    names = sorted({row["image"] for row in rows})[: what.count]
+    names = [n for n in sorted({row["image"] for row in rows}) if n in what.images or not what.images][: what.count]
     files = {(row["image"], row["label"]): run / "pictures" / f"{row['key']}.png" for row in reversed(rows)}
-    ran = {label: title for label, title in what.columns.items() if label == "truth" or (names[0], label) in files}
+    files |= {(row["image"], "y"): run / "pictures" / f"y-{row['measurement']}.png" for row in rows}
+    files |= {(name, "truth"): run / "pictures" / f"truth-{name}.png" for name in names}
+    ran = {label: title for label, title in what.columns.items() if (names[0], label) in files}
     figure = figure_type(figsize=(1.6 * len(ran), 1.6 * len(names) + 0.3), layout="constrained")
     for place, (name, (label, title)) in enumerate(product(names, ran.items())):
         axes = figure.add_subplot(len(names), len(ran), 1 + place)
-        path = run / "pictures" / f"truth-{name}.png" if label == "truth" else files[name, label]
-        pixels = read(path).pixels
+        pixels = read(files[name, label]).pixels
         axes.imshow(pixels.permute(1, 2, 0).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
         if name == names[0]:
@@ -139,19 +146,19 @@ def strip(run: Path, out: Path, what: Strip) -> None:
     figure.savefig(out / what.file, dpi=90, pil_kwargs={"quality": 85})
 
 
-def draw(results: Results, folder: Path, claims: Container[str]) -> None:
+def draw(results: Results, folder: Path, plots: Plots = PLOTS) -> None:
     """Writes a PNG for every plot whose experiment was run.
 
     Args:
         results: of one paper.
         folder: of the pictures.
-        claims: of that paper.
+        plots: of that paper.
 
     Raises:
         ConfigError: matplotlib is not installed.
     """
     figure_type = _matplotlib()
-    for name, (_, plot, size) in ((name, what) for name, what in PLOTS.items() if name in claims):
+    for name, (_, plot, size) in plots.items():
         figure = figure_type(figsize=size, layout="constrained")
         with suppress(MissingResults):
             plot(results, figure)
