@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 
 from pellucid.bench import scores
 from pellucid.bench.plan import Plan
@@ -18,8 +21,10 @@ from pellucid.bench.report.tables import tables
 from pellucid.bench.resolve import resolve
 from pellucid.bench.run import bench
 from pellucid.bench.toml import listed
+from pellucid.nn.severity import make_severity
 
-PAPERS = sorted((Path(__file__).parents[2] / "papers").rglob("*.toml"))
+FOLDER = Path(__file__).parents[2] / "papers"
+PAPERS = sorted(path for path in FOLDER.rglob("*.toml") if path.parent.name != "severity")  # those are of trainings
 OFFLINE = {"lpips-vgg": "effnet_distance", "fid": "effnet_frechet"}  # weights that come with a package
 
 
@@ -31,6 +36,10 @@ def standing_in(path: Path, photos: Path, prior: Path, size: int = 16, count: in
     raw["data"] |= {"path": str(photos), "size": size, "count": count}
     raw["prior"] = {"names": [str(prior)], "precision": "float32", "device": "cpu"}
     raw["method"] = [{key: value for key, value in method.items() if key != "priors"} for method in raw["method"]]
+    for method in raw["method"]:
+        for options in (method.get("options", {}), *method.get("by_task", {}).values()):
+            if "encoder" in options:
+                options["encoder"] = str(encoder(photos.parent / str(options["encoder"])))
     metrics = dict.fromkeys(OFFLINE.get(name, name) for name in raw["metrics"])
     for task, rows in raw.get("published", {}).items():
         if task != "source":
@@ -38,6 +47,19 @@ def standing_in(path: Path, photos: Path, prior: Path, size: int = 16, count: in
                 label: {name: value for name, value in row.items() if name in metrics} for label, row in rows.items()
             }
     return raw | {"metrics": list(metrics), "batch": 2}
+
+
+def encoder(folder: Path) -> Path:
+    """A severity network for pictures, of random weights, in a folder of its own."""
+    if not folder.exists():
+        network = {"class": "unet", "channels": 3, "widths": [8, 8], "blocks": [1, 1], "heads": 1, "embedding": 8}
+        folder.mkdir()
+        weights = make_severity(dict(network)).state_dict()
+        save_file({key: value.half().contiguous() for key, value in weights.items()}, folder / "model.safetensors")
+        sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        card = {"name": folder.name, "kind": "severity", "network": network, "sha256": sha256}
+        (folder / "card.json").write_text(json.dumps(card))
+    return folder
 
 
 def with_few_calls(raw: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +89,14 @@ def one_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_there_are_plans() -> None:
-    wanted = {"ssd.toml", "ssd-full.toml", "ssd-full-imagenet.toml", "resample.toml", "resample-full.toml"}
+    wanted = {
+        "flash.toml",
+        "ssd.toml",
+        "ssd-full.toml",
+        "ssd-full-imagenet.toml",
+        "resample.toml",
+        "resample-full.toml",
+    }
     assert wanted <= {path.name for path in PAPERS}
 
 

@@ -13,7 +13,7 @@ from pellucid.bench.claims import ceiling as encoding
 from pellucid.bench.claims import collect as collecting
 from pellucid.bench.claims import inversion as inverting
 from pellucid.bench.claims import page as paging
-from pellucid.bench.claims import plots
+from pellucid.bench.claims import plots, tuning
 from pellucid.bench.claims import slices as slicing
 from pellucid.bench.claims import timing as taking_time
 from pellucid.bench.claims.papers import PAPERS
@@ -85,7 +85,7 @@ def ceiling(
 
 @app.command()
 def collect(
-    paper: Annotated[str, typer.Argument(help="Its name: ssd, resample.")],
+    paper: Annotated[str, typer.Argument(help="Its name: ssd, flash, resample.")],
     runs: Annotated[Path, typer.Argument(help="Folder of the runs, named as their plans.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the result files.")] = None,
 ) -> None:
@@ -95,6 +95,7 @@ def collect(
         raise UnknownNameError("paper", paper, known)
     folder = out or paging.RESULTS / paper
     collecting.collect(runs, folder, known[paper].plans)
+    tuning.collect(runs, paper, folder)
     for plan, strip in ((plan, strip) for strips in known[paper].strips.values() for plan, strip in strips):
         if (runs / plan).is_dir():
             plots.strip(runs / plan, folder, strip)
