@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from pellucid.problem import Observation, Problem
 from pellucid.start.network import measured
 from pellucid.zoo.card import Card
 
+Reduction = Literal["mean", "geometric", "harmonic"]
+REDUCTIONS = ("mean", "geometric", "harmonic")
+
 
 @dataclass(frozen=True)
 class NetworkSeverity:
@@ -40,6 +44,11 @@ class NetworkSeverity:
         codec_sha256: of the autoencoder that it was trained for; None where that is not known.
         families: the operators that it was trained for, as text with ranges; none where that is not known.
         noise: the range of noise that it was trained for.
+        reduce: how the variances of the entries become the one that the start is matched to: their "mean", the power
+            of the whole error, or a smaller one, "geometric" or "harmonic". Calibration is of the mean.
+
+    Raises:
+        CompatibilityError: `reduce` is none of the three words.
     """
 
     network: SeverityNetwork
@@ -48,7 +57,12 @@ class NetworkSeverity:
     codec_sha256: str | None = None
     families: Sequence[str] = ()
     noise: tuple[float, float] | None = None
+    reduce: Reduction = "mean"
     _kinds: dict[tuple[int, ...], tuple[type[Operator], ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.reduce not in REDUCTIONS:
+            raise CompatibilityError(f"reduce must be one of {', '.join(REDUCTIONS)}, not {self.reduce!r}")
 
     def check(self, problem: Problem, prior: Prior) -> None:
         """Raises `CompatibilityError` where the network's estimates do not live in the prior's space."""
@@ -89,14 +103,14 @@ class NetworkSeverity:
     def __call__(self, observation: Observation, prior: Prior) -> tuple[Tensor, Tensor]:
         """(z_hat (b, ...), s2 (b,) float64)."""
         z, field = self.field(observation, prior)
-        return z, field.double().flatten(1).mean(1).cpu()
+        return z, reduced(field, self.reduce).cpu()
 
     def field(self, observation: Observation, prior: Prior) -> tuple[Tensor, Tensor]:
         """(z_hat, the variance of its error entry by entry), both (b, ...), with gradients off."""
         y, operator = measured(observation, prior)
         v = picture_input(y, operator)
         grey = v.shape[1] == 1 and self.network.config["channels"] == 3
-        weight = next(self.network.parameters())
+        weight = next(self.network.to(y.device).parameters())  # where the measurement is: the prior's device
         v = pad_to_multiple(v.expand(-1, 3, -1, -1) if grey else v, self.network.multiple)
         with torch.no_grad():
             z, variance = self.network.field((2 * v - 1).to(weight.device, weight.dtype))
@@ -111,6 +125,15 @@ class NetworkSeverity:
         if z.shape[1:] != operator.image_shape:
             raise ShapeError(f"{self.name} made {tuple(z.shape[1:])} of a picture of shape {operator.image_shape}")
         return z, variance
+
+
+def reduced(field: Tensor, how: Reduction = "mean") -> Tensor:
+    """One variance an image, (b,) float64, of those of its entries (b, ...): their mean, geometric or harmonic mean."""
+    values = field.double().flatten(1)
+    if how == "mean":
+        return values.mean(1)
+    values = values.clamp(min=torch.finfo(torch.float64).tiny)
+    return values.log().mean(1).exp() if how == "geometric" else 1 / (1 / values).mean(1)
 
 
 @dataclass(frozen=True)
@@ -158,7 +181,7 @@ def severity_cards() -> list[str]:
     return [card.name for card in available() if card.kind == "severity"]
 
 
-_loaded: dict[tuple[str, str], NetworkSeverity] = {}
+_loaded: dict[tuple[str, str, int], NetworkSeverity] = {}
 
 
 def load_severity(name: str | Path, device: str = "cpu", temperature: float | None = None) -> NetworkSeverity:
@@ -176,10 +199,10 @@ def load_severity(name: str | Path, device: str = "cpu", temperature: float | No
     from pellucid.zoo import find
 
     folder = find(name, "severity")
-    key = (str(folder.resolve()), device)
+    if not (folder / "card.json").is_file():
+        raise PriorError(f"{folder} holds no card.json, and so no severity encoder")
+    key = (str(folder.resolve()), device, (folder / "card.json").stat().st_mtime_ns)
     if key not in _loaded:
-        if not (folder / "card.json").is_file():
-            raise PriorError(f"{folder} holds no card.json, and so no severity encoder")
         card = Card.read(folder)
         _loaded[key] = _imported(card, device) if card.imported else _own(card, device)
     found = _loaded[key]

@@ -24,7 +24,8 @@ class PosteriorSeverity:
     """
 
     def __call__(self, observation: Observation, prior: Prior) -> tuple[Tensor, Tensor]:
-        means, variances = [], []
+        means: list[Tensor] = []
+        variances: list[Tensor] = []
         for k in range(len(observation.y)):
             one = observation.select(torch.tensor([k]))
             if k and torch.equal(one.y[0], observation.y[k - 1]) and one.noise_std == observation.noise_std[k - 1]:
