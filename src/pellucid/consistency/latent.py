@@ -13,6 +13,7 @@ from pellucid.consistency.base import Consistency
 from pellucid.consistency.guidance import harmonic_mean
 from pellucid.consistency.pictures import network_units, on_pictures, squared_norm
 from pellucid.consistency.proximal import reading_scale
+from pellucid.consistency.when import During
 from pellucid.errors import CompatibilityError, require_range
 from pellucid.noise import Noise
 from pellucid.operators.base import LinearOperator, Operator
@@ -181,6 +182,19 @@ class LatentGuidance(Consistency):
         slope = dot(gradient, gradient).double().cpu().clamp(min=torch.finfo(torch.float64).tiny)
         value = self.scale * size + self.weight * apart
         return torch.minimum(own, self.scale * value / (2 * slope))
+
+
+def every_so_often(guidance: LatentGuidance, every: int, steps: int) -> Consistency:
+    """Guidance at every `every`-th of a grid's steps, the last among them; the others call the network alone.
+
+    Steps keep their length: one that is longer by the steps that it stands for was no better. As the last step acts,
+    it does so too for an image that starts near the end, as `flash` lets easy ones.
+
+    Raises:
+        CompatibilityError: `every` is below 1.
+    """
+    require_range("every", every, 1)
+    return guidance if every == 1 else During(guidance, first=(steps - 1) % every, every=every)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from pellucid.consistency.latent import Decodable, LatentGuidance, LatentRule
+from pellucid.consistency.latent import Decodable, LatentGuidance, LatentRule, every_so_often
 from pellucid.grid import Uniform
 from pellucid.method import Method
 from pellucid.transition import DDPM
 
 
-def gml_dps(nfe: int = 1000, scale: float = 1.0, weight: float = 0.02, rule: LatentRule = "likelihood") -> Method:
+def gml_dps(
+    nfe: int = 1000,
+    scale: float = 1.0,
+    weight: float = 0.02,
+    rule: LatentRule = "likelihood",
+    every: int = 1,
+) -> Method:
     """GML-DPS: Latent-DPS with a second term, |z0 - E(D(z0))|, that holds latents to what decodes and encodes alike.
 
     Reference: Rout et al., Solving Linear Inverse Problems Provably via Posterior Sampling with Latent Diffusion
@@ -25,6 +31,8 @@ def gml_dps(nfe: int = 1000, scale: float = 1.0, weight: float = 0.02, rule: Lat
         nfe: network calls, each with one vector-Jacobian product, and passes through decoder and encoder and back.
         scale, weight: of the two terms.
         rule: the step's rule, see `ldps`.
+        every: guide at every so many steps, see `ldps`.
     """
     guidance = LatentGuidance(scale, rule, Decodable(), weight)
-    return Method(Uniform(nfe), DDPM(), consistency=guidance, clip="recompute", name="gml-dps")
+    consistency = every_so_often(guidance, every, nfe)
+    return Method(Uniform(nfe), DDPM(), consistency=consistency, clip="recompute", name="gml-dps")

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from pellucid.consistency.latent import LatentGuidance, LatentRule
+from pellucid.consistency.latent import LatentGuidance, LatentRule, every_so_often
 from pellucid.grid import Uniform
 from pellucid.method import Method
 from pellucid.transition import DDPM
 
 
-def ldps(nfe: int = 1000, scale: float = 1.0, rule: LatentRule = "likelihood", through_network: bool = True) -> Method:
+def ldps(
+    nfe: int = 1000,
+    scale: float = 1.0,
+    rule: LatentRule = "likelihood",
+    through_network: bool = True,
+    every: int = 1,
+) -> Method:
     """Latent-DPS: DDPM steps, each with a gradient step on |y - A(D(z0))| through decoder and network. Any operator.
 
     Reference: Song et al., Solving Inverse Problems with Latent Diffusion Models via Hard Data Consistency, ICLR 2024
@@ -26,6 +32,8 @@ def ldps(nfe: int = 1000, scale: float = 1.0, rule: LatentRule = "likelihood", t
         scale: multiplies the step.
         rule: the step's rule: likelihood, paper or released.
         through_network: whether the gradient goes through the network; False takes its eps for a constant.
+        every: guide at every so many steps, and at the last; the others call the network alone. 1 is the papers'.
     """
     guidance = LatentGuidance(scale, rule, through_network=through_network)
-    return Method(Uniform(nfe), DDPM(), consistency=guidance, clip="recompute", name="ldps")
+    consistency = every_so_often(guidance, every, nfe)
+    return Method(Uniform(nfe), DDPM(), consistency=consistency, clip="recompute", name="ldps")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pellucid.consistency.latent import LatentGuidance, LatentRule, Projected
+from pellucid.consistency.latent import LatentGuidance, LatentRule, Projected, every_so_often
 from pellucid.grid import Uniform
 from pellucid.method import Method
 from pellucid.transition import DDIM
@@ -18,6 +18,7 @@ def psld(
     adjoint: Literal["true", "identity"] = "true",
     eta: float = 1.0,
     noiser: float = 0.0,
+    every: int = 1,
 ) -> Method:
     """PSLD: Latent-DPS with a second term, |z0 - E(A^T y + D(z0) - A^T A D(z0))|. Linear operators.
 
@@ -40,6 +41,8 @@ def psld(
         adjoint: A^T of the second term: true or identity.
         eta: share of fresh noise in a step: 1 is DDPM, 0 DDIM.
         noiser: standard deviation of the noise on the predicted measurement, in [0, 1] units.
+        every: guide at every so many steps, see `ldps`.
     """
     guidance = LatentGuidance(scale, rule, Projected(adjoint), weight, noiser=noiser)
-    return Method(Uniform(nfe), DDIM(eta), consistency=guidance, clip="recompute", name="psld")
+    consistency = every_so_often(guidance, every, nfe)
+    return Method(Uniform(nfe), DDIM(eta), consistency=consistency, clip="recompute", name="psld")
