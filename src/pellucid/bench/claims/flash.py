@@ -39,16 +39,23 @@ TASKS = ("blur", "nonlinear")
 NEAR, HALF, SPREAD = 2.0, 0.55, 2.0  # percent; a ratio; a ratio
 LOSS, LITTLE = 0.2, 5.4  # dB; percent
 RESAMPLES = 2000
+TINY = 1e-9  # where every start is the best of its picture, nothing is lost, and nothing claimed
 
 Chosen = NDArray[np.int64]
 
 
 def resampled(figure: Callable[[Chosen], float], count: int) -> Summary:
-    """A figure of a set of `count` pictures, with the percentile interval over resamples of the pictures."""
+    """A figure of a set of `count` pictures, with the percentile interval over resamples of the pictures.
+
+    Resamples of which there is no such figure are left out; of none at all the interval is NaN, and decides nothing.
+    """
     generator = np.random.default_rng(0)
     found = np.array([figure(generator.integers(count, size=count)) for _ in range(RESAMPLES)])
-    low, high = np.quantile(found[np.isfinite(found)], [0.025, 0.975])
-    return Summary(count, figure(np.arange(count)), float(found.std(ddof=1)), float(low), float(high))
+    found = found[np.isfinite(found)]
+    low, high = np.quantile(found, [0.025, 0.975]) if len(found) > 1 else (np.nan, np.nan)
+    return Summary(
+        count, figure(np.arange(count)), float(found.std()) if len(found) else np.nan, float(low), float(high)
+    )
 
 
 def curves(results: Results, plan: str, column: str = "effnet_distance") -> Floats:
@@ -64,7 +71,7 @@ def f2(results: Results) -> Iterator[Part]:
     what = (
         f"fixed {FIXED[common]}, the best for all, against the start that is best for the picture with the other seed"
     )
-    yield Part(f"{what}: feature distance", "larger", percent(lost), above(lost, 0))
+    yield Part(f"{what}: feature distance", "larger", percent(lost), above(lost, TINY))
     for name, side in (("over", range(common)), ("under", range(common + 1, len(FIXED)))):
         found = int(diffused(runs, common, list(side)).sum())
         what = f"pictures that fixed {FIXED[common]} {name}-diffuses: nearer by {NEAR:g} % elsewhere, with both seeds"
