@@ -16,8 +16,7 @@ from pellucid.bench.claims.flash import (
     OTHERS,
     PIXEL,
     STARTS,
-    TABLE,
-    TASKS,
+    TABLES,
     cost,
     curves,
     regrets,
@@ -65,11 +64,11 @@ def others(results: Results) -> Iterator[str]:
     yield ""
     yield "| task | flash against | PSNR | feature distance | Fréchet distance | calls of flash | of the other |"
     yield "|---|---|---|---|---|---|---|"
-    for task in TASKS:
-        for other in ("ae", f"swinir {task}", *OTHERS, "flash resample"):
-            if other not in results.labels(TABLE, task):
+    for task, plan in TABLES.items():
+        for other in ("ae", "swinir", *OTHERS, "flash resample"):
+            if other not in results.labels(plan, task):
                 continue
-            pair = Pair(results, TABLE, task, "flash", other)
+            pair = Pair(results, plan, task, "flash", other)
             numbers = decibel(pair.difference("psnr")), percent(pair.percent("effnet_distance")), percent(pair.sets())
             calls = [f"{value.mean():.0f}" for value in pair.both("nfe")]
             yield f"| {task} | {other} | {' | '.join(numbers)} | {' | '.join(calls)} |"
@@ -143,11 +142,11 @@ def mismatch(results: Results) -> Iterator[str]:
     """F5: what each encoder costs on each task."""
     yield "| task | encoder | mean steps | PSNR less the right encoder's | feature distance |"
     yield "|---|---|---|---|---|"
-    for task in TASKS:
-        right = results.values(TABLE, task, "flash", "nfe").mean()
+    for task, plan in TABLES.items():
+        right = results.values(plan, task, "flash", "nfe").mean()
         yield f"| {task} | the task's own | {right:.0f} | | |"
         for label in ("other family", "several families"):
-            pair = Pair(results, TABLE, task, label, "flash")
+            pair = Pair(results, plan, task, label, "flash")
             numbers = decibel(pair.difference("psnr")), percent(summarise(cost(pair)))
             yield f"| {task} | {label} | {pair.both('nfe')[0].mean():.0f} | {' | '.join(numbers)} |"
 
@@ -251,8 +250,7 @@ COLUMNS = {
     "truth": "true picture",
     "flash": "Flash",
     "ae": "AE",
-    "swinir blur": "SwinIR",
-    "swinir nonlinear": "SwinIR",
+    "swinir": "SwinIR",
     "dps": "DPS",
     "ccdf-dps": "CCDF-DPS",
     "ccdf-l": "CCDF-L",
@@ -268,8 +266,10 @@ FAMILIES = {"truth": "true picture", "flash": "its own encoder", "other family":
 STRIPS: dict[str, tuple[tuple[str, Strip], ...]] = {
     "F2": ((STARTS, Strip("diffused.jpg", DIFFUSED, "blur", 2, "From fixed starts and from the predicted one")),),
     "F3": (
-        (TABLE, Strip("blur.jpg", COLUMNS, "blur", 4, "Gaussian blur of 0.3 to 3 pixels, noise 0.05")),
-        (TABLE, Strip("nonlinear.jpg", COLUMNS, "nonlinear", 4, "Nonlinear blur, noise 0.05")),
+        (TABLES["blur"], Strip("blur.jpg", COLUMNS, "blur", 4, "Gaussian blur of 0.3 to 3 pixels, noise 0.05")),
+        (TABLES["nonlinear"], Strip("nonlinear.jpg", COLUMNS, "nonlinear", 4, "Nonlinear blur, noise 0.05")),
     ),
-    "F5": ((TABLE, Strip("encoders.jpg", FAMILIES, "nonlinear", 3, "Nonlinear blur with three encoders")),),
+    "F5": (
+        (TABLES["nonlinear"], Strip("encoders.jpg", FAMILIES, "nonlinear", 3, "Nonlinear blur with three encoders")),
+    ),
 }
