@@ -181,8 +181,8 @@ EXPERIMENTS = {
     "F3": "Plans flash-blur and flash-nonlinear, noise 0.05. The baselines' settings are the best of grids on four "
     "training pictures (plans flash-tune-*), by feature distance; Flash has no setting that was tuned.",
     "F4": "Plan flash-starts.",
-    "F5": 'Plans flash-blur and flash-nonlinear: Flash with the encoder of the other task ("other family") and with one '
-    'that was trained for both, missing pixels and darkening ("several families").',
+    "F5": 'Plans flash-blur and flash-nonlinear: Flash with the encoder of the other task ("other family") and with '
+    'one that was trained for both, missing pixels and darkening ("several families").',
     "F6": "Plan flash-options: z = sqrt(1 - c s2) z_hat + sqrt(c s2) n, as in the paper, against the exact start "
     "alpha z_hat, which adds no noise.",
 }
