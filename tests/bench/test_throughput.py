@@ -17,9 +17,9 @@ from pellucid.errors import ConfigError
 from tests.toys import toy_prior
 
 
-@pytest.fixture
-def work() -> Work:
-    return Work.of(toy_prior(), images=7, size=16, batch=3, steps=10, method="diffpir")
+@pytest.fixture(params=["mask", "blur"])
+def work(request: pytest.FixtureRequest) -> Work:
+    return Work.of(toy_prior(), images=7, size=16, batch=3, steps=10, method="ddnm", degradation=request.param)
 
 
 def test_every_way_makes_the_same_pictures(work: Work) -> None:
@@ -56,6 +56,8 @@ def test_what_the_ways_call_the_network_for(work: Work) -> None:
 def test_an_unknown_way_is_refused(work: Work) -> None:
     with pytest.raises(ConfigError, match="no way 'backwards'"):
         next(measure(work, 1, ["backwards"]))
+    with pytest.raises(ConfigError, match="no degradation 'rain'"):
+        Work.of(toy_prior(), 1, 16, 1, 1, "ddnm", "rain")
 
 
 def study(precision: str, slots: float) -> dict[str, object]:
@@ -75,6 +77,7 @@ def study(precision: str, slots: float) -> dict[str, object]:
         "prior": "photo",
         "precision": precision,
         "method": "diffpir",
+        "degradation": "blur",
         "images": 16,
         "size": 64,
         "batch": 8,

@@ -28,7 +28,8 @@ def run(
     out: Annotated[Path, typer.Argument(help="A JSON file; a study of the same settings is replaced in it.")] = RESULTS,
     prior: Annotated[str, typer.Option(help="Name or folder.")] = "photo",
     precision: Annotated[str, typer.Option(help="float32, bfloat16, or auto.")] = "float32",
-    method: Annotated[str, typer.Option(help="By name; its start is replaced.")] = "diffpir",
+    method: Annotated[str, typer.Option(help="By name; its start is replaced.")] = "ddnm",
+    degradation: Annotated[str, typer.Option(help="mask: holes of its own in every picture; or blur.")] = "mask",
     images: Annotated[int, typer.Option(help="How many pictures.")] = 64,
     size: Annotated[int, typer.Option(help="Their side in pixels.")] = 64,
     batch: Annotated[int, typer.Option(help="Pictures of a full batch, and slots.")] = 8,
@@ -39,11 +40,12 @@ def run(
     """Measures all five ways and writes them down."""
     from pellucid import zoo
 
-    work = Work.of(zoo.load(prior, device, precision), images, size, batch, steps, method, device)
+    work = Work.of(zoo.load(prior, device, precision), images, size, batch, steps, method, degradation, device)
     study: dict[str, Any] = {
         "prior": prior,
         "precision": precision,
         "method": method,
+        "degradation": degradation,
         "images": images,
         "size": size,
         "batch": batch,
@@ -77,7 +79,7 @@ def save(path: Path, study: dict[str, Any]) -> None:
 
 
 def _settings(study: dict[str, Any]) -> tuple[Any, ...]:
-    names = ("prior", "precision", "method", "images", "size", "batch", "steps", "device", "threads")
+    names = ("prior", "precision", "method", "degradation", "images", "size", "batch", "steps", "device", "threads")
     return tuple(study[name] for name in names)
 
 

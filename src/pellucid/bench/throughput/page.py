@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pellucid.bench.throughput.ways import DEGRADATIONS
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -80,9 +82,8 @@ Every result is that of the picture alone, to 1e-10 in float64 and 1e-4 in float
 
 ## What it gives
 
-Pictures of one size, blurred, with noise of 5 to 100 % of the worst, in random order; the start is the noised
-pseudo-inverse at that share of the time, so that the pictures need from a few network calls to all of them, evenly
-spread.
+Pictures of one size with noise of 5 to 100 % of the worst, in random order; the start is the noised pseudo-inverse at
+that share of the time, so that the pictures need from a few network calls to all of them, evenly spread.
 
 - one by one: every picture alone.
 - padded: batches in the order of arrival; the network is called on the whole batch until its last picture ends.
@@ -103,13 +104,14 @@ def text(studies: Sequence[dict[str, Any]]) -> str:
 
 def _section(study: dict[str, Any]) -> Iterator[str]:
     calls = study["calls"]
-    yield f"### {study['prior']}, {study['precision']}, {study['device']}"
+    yield f"### {study['prior']}, {study['method']}, {study['precision']}, {study['device']}"
     yield ""
     threads = "one thread" if study["threads"] == 1 else f"{study['threads']} threads"
     machine = study["machine"]
     place = machine["device"] if study["device"].startswith("cuda") else f"{threads} of {machine['processor']}"
     yield (
-        f"{study['images']} pictures of {study['size']} x {study['size']}, `{study['method']}`, {study['steps']} steps "
+        f"{study['images']} pictures of {study['size']} x {study['size']}, {DEGRADATIONS[study['degradation']]}, "
+        f"`{study['method']}`, {study['steps']} steps "
         f"from the top, {min(calls)} to {max(calls)} calls a picture, {sum(calls)} in all; batches and slots of "
         f"{study['batch']}; {place}; torch {study['versions']['torch']}."
     )
@@ -148,11 +150,9 @@ def _ending(studies: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield ""
     yield "```sh"
     for study in studies:
-        yield (
-            f"OMP_NUM_THREADS={study['threads']} python -m pellucid.bench.throughput run --prior {study['prior']} "
-            f"--precision {study['precision']} --method {study['method']} --images {study['images']} --size "
-            f"{study['size']} --batch {study['batch']} --steps {study['steps']} --device {study['device']}"
-        )
+        names = ("prior", "precision", "method", "degradation", "images", "size", "batch", "steps", "device")
+        options = " ".join(f"--{name} {study[name]}" for name in names)
+        yield f"OMP_NUM_THREADS={study['threads']} python -m pellucid.bench.throughput run {options}"
     yield "python -m pellucid.bench.throughput page"
     yield "```"
     if not any(study["device"].startswith("cuda") for study in studies):

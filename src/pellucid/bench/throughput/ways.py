@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from pellucid import methods
+from pellucid.errors import ConfigError
 from pellucid.grid import Below, Uniform
 from pellucid.loop import reconstruct
 from pellucid.method import Method
 from pellucid.noise import Noise, SeededNoise
 from pellucid.operators.base import LinearOperator, Operator
 from pellucid.operators.blur import GaussianBlur
+from pellucid.operators.mask import Mask
 from pellucid.prior.base import Prior, State
 from pellucid.problem import Observation, Problem
 from pellucid.slots import stream
@@ -23,6 +25,10 @@ from pellucid.start.base import Start
 from pellucid.start.encoded import Encoded
 from pellucid.start.initial import PseudoInverse
 
+DEGRADATIONS = {
+    "blur": "one Gaussian blur for all",
+    "mask": "holes of its own in every picture, 5 to 90 % of it",
+}
 SEVEREST = 0.1  # noise_std of the picture that starts at the top
 Pictures = list[Tensor]
 
@@ -80,13 +86,31 @@ class Work:
     gradient: bool = False
 
     @classmethod
-    def of(cls, prior: Prior, images: int, size: int, batch: int, steps: int, method: str, device: str = "cpu") -> Work:
-        """Blurred pictures with noise of 5 to 100 % of `SEVEREST`, in random order."""
-        operator = GaussianBlur((3, size, size), 1.5)
+    def of(
+        cls,
+        prior: Prior,
+        images: int,
+        size: int,
+        batch: int,
+        steps: int,
+        method: str,
+        degradation: str = "mask",
+        device: str = "cpu",
+    ) -> Work:
+        """Pictures with noise of 5 to 100 % of `SEVEREST`, in random order, degraded by one of `DEGRADATIONS`.
+
+        Raises:
+            ConfigError: there is no such degradation.
+        """
+        if degradation not in DEGRADATIONS:
+            raise ConfigError(f"there is no degradation {degradation!r}; they are {', '.join(DEGRADATIONS)}")
+        shape = (3, size, size)
+        blur = GaussianBlur(shape, 1.5)
         shares = torch.linspace(0.05, 1, images, dtype=torch.float64)
         shares = shares[torch.randperm(images, generator=torch.Generator().manual_seed(0))]
         problems = []
         for i, share in enumerate(shares.tolist()):
+            operator = blur if degradation == "blur" else Mask.random(shape, 0.9 * share, seed=i)
             coarse = SeededNoise([i]).normal(torch.empty(1, 3, 8, 8), 0, "picture").sigmoid()
             y = operator(torch.nn.functional.interpolate(coarse, size=(size, size), mode="bilinear"))
             std = SEVEREST * share
