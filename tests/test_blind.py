@@ -330,3 +330,22 @@ def test_a_configuration_is_read_from_a_file(tmp_path: Path) -> None:
     shipped_encoder(tmp_path / "unet", {"class": "unet", "widths": [8, 8], "blocks": [1, 1], "heads": 1})
     with pytest.raises(ConfigError, match="severity encoder of latents"):
         read_task("parameter", tmp_path / "train.toml", encoder=str(tmp_path / "unet"))
+
+
+# What it is worth
+
+
+def test_the_page_is_made_from_its_results() -> None:
+    from pellucid.bench.claims import blind
+
+    if not (blind.RESULTS / "blind.json").is_file():
+        pytest.skip("the study's results are not in this checkout")
+    assert blind.PAGE.read_text(encoding="utf-8") == blind.text(blind.RESULTS)
+
+
+def test_widths_of_the_study_are_the_pictures_own() -> None:
+    from pellucid.bench.claims.blind import HIGH, LOW, width_of
+
+    widths = [width_of(f"picture-{k}") for k in range(200)]
+    assert min(widths) > LOW and max(widths) < HIGH and abs(np.mean(widths) - (LOW + HIGH) / 2) < 0.15
+    assert width_of("picture-7") == widths[7]
