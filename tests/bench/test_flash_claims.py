@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,9 @@ from torch import Tensor
 
 from pellucid.bench.claims import flash, flash_page, tuning
 from pellucid.bench.claims.plots import Strip, draw, strip
-from pellucid.bench.claims.results import Results, save_table
+from pellucid.bench.claims.results import MissingResults, Results, save_table
+from pellucid.bench.claims.severity_claim import SIZE, f1
+from pellucid.bench.claims.severity_study import BLUR, REPEATS
 from pellucid.bench.claims.verdict import verdict
 from pellucid.bench.hashes import of_networks
 from pellucid.bench.plan import Plan
@@ -196,3 +199,23 @@ def test_a_strip_shows_measurements_and_the_pictures_asked_for(raw: Planner, tmp
         strip(run, tmp_path, Strip(f"{number}.jpg", columns, "blur", 3, "title", images))
         sizes.append((tmp_path / f"{number}.jpg").stat().st_size)
     assert sizes[0] > 1.5 * sizes[1] > 1000
+
+
+@pytest.mark.parametrize(("sign", "wanted"), [(1, "reproduced"), (-1, "not reproduced")])
+def test_f1_reads_the_study_of_the_severity_encoder(sign: int, wanted: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    fine = np.exp(rng.uniform(-1, 1, COUNT))
+    levels = np.exp(sign * np.linspace(-1, 1, 10))
+    true = np.exp(rng.uniform(-1, 1, COUNT * REPEATS))
+    blur = {"stds": list(range(1, 11)), "predicted": np.outer(fine**sign, levels).tolist(), "fine": fine.tolist()}
+    sizes = {SIZE: {"predicted": (true**sign).tolist(), "true": true.tolist()}}
+    runs = {"blur": {BLUR: blur}, "errors": {BLUR: {"sizes": sizes}}}
+    with pytest.raises(MissingResults):
+        list(f1(Results(tmp_path)))
+    (tmp_path / "severity.json").write_text(json.dumps({"runs": {"blur": {BLUR: blur}}}))
+    with pytest.raises(MissingResults):
+        list(f1(Results(tmp_path)))
+    (tmp_path / "severity.json").write_text(json.dumps({"runs": runs}))
+    parts = list(f1(Results(tmp_path)))
+    assert verdict(parts) == wanted, parts
+    assert f"({COUNT if sign > 0 else 0} of {COUNT} always rise)" in parts[0].what

@@ -6,7 +6,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pellucid.bench.claims import causes, cost_page, flash, flash_page, plots, remarks, resample, ssd, strips
+from pellucid.bench.claims import (
+    causes,
+    cost_page,
+    flash,
+    flash_page,
+    plots,
+    remarks,
+    resample,
+    severity_claim,
+    ssd,
+    strips,
+)
 from pellucid.bench.claims.results import Results
 from pellucid.bench.claims.verdict import Part
 
@@ -77,8 +88,8 @@ FLASH = Paper(
     name="flash",
     letter="F",
     plans=flash.PLANS,
-    tests=flash.TESTS,
-    experiments=flash.EXPERIMENTS,
+    tests={"F1": severity_claim.f1} | flash.TESTS,
+    experiments={"F1": severity_claim.EXPERIMENT} | flash.EXPERIMENTS,
     remarks=flash_page.of,
     strips=flash_page.STRIPS,
     plots=flash_page.PLOTS,
