@@ -79,7 +79,7 @@ def test_a_study_measures_what_is_there_and_again_what_changed(
 ) -> None:
     out = tmp_path / "severity.json"
     whole = study.study(out, ABOUT, small)
-    assert set(whole["runs"]) == {"errors", "blur", "maps"} and set(whole["runs"]["errors"]) == {study.BLUR}
+    assert set(whole["runs"]) == {"errors", "blur"} and set(whole["runs"]["errors"]) == {study.BLUR}
     sizes = whole["runs"]["errors"][study.BLUR]["sizes"]
     assert [len(run["predicted"]) for run in sizes.values()] == [3 * study.REPEATS] * 2
     before = json.loads(out.read_text())
@@ -113,9 +113,9 @@ def test_true_errors_are_those_of_the_estimate(small: study.Pictures, known: dic
 
 
 def test_maps_are_compared_in_blocks(small: study.Pictures, known: dict[str, study.Encoder]) -> None:
-    run = study.maps(study.BLUR, small)
-    assert {len(v) for v in run.values()} == {3 * study.REPEATS}
-    assert all(-1 <= v <= 1 for v in [*run["map"], *run["edges"]])
+    rows = study.errors(study.BLUR, small)["sizes"]["32"]
+    assert {len(v) for v in rows.values()} == {3 * study.REPEATS}
+    assert all(-1 <= v <= 1 for v in [*rows["map"], *rows["edges"]]) and np.std(rows["map"]) > 0
     flat = torch.ones(1, 3, 8, 8)
     assert study.gradient(flat).abs().max() == 0 and study.gradient(flat).shape == flat.shape
 
@@ -156,7 +156,9 @@ def made_up(folder: Path, knows: bool) -> Results:
     about = {study.BLUR: {"sha256": "a", "temperature": 1.0, "steps": 3}}
     blur = {"stds": list(study.STDS), "predicted": told.tolist(), "true": true.tolist()}
     runs: dict[str, Any] = {
-        "errors": {study.BLUR: {"encoders": about, "sizes": {"256": {**errors, "plain": cases.tolist()}}}},
+        "errors": {
+            study.BLUR: {"encoders": about, "sizes": {"256": {**errors, "map": [0.5] * 96, "edges": [0.25] * 96}}}
+        },
         "blur": {study.BLUR: {"encoders": about, **blur, "edges": detail.tolist(), "fine": detail.tolist()}},
     }
     (folder / "severity.json").write_text(json.dumps({"setup": ABOUT, "runs": runs}))

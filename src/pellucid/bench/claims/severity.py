@@ -31,7 +31,7 @@ EVAL = Path("../shared/photos/eval")
 
 @app.command()
 def measure(out: Out = RESULTS / "severity.json", folder: Folder = EVAL, only: Only = None) -> None:
-    """Predicted against true errors: errors, blur, maps, opening, families, tuned; without encoders not there yet."""
+    """Predicted against true errors: errors, blur, opening, families, tuned; without encoders not there yet."""
     pictures = measuring.pictures_of(folder)
     measuring.study(out, about(folder, pictures), pictures, only or ())
 

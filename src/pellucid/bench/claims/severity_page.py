@@ -85,7 +85,7 @@ Centre crops of {count} photographs, {REPEATS} degradations of each from the fam
 Both variances are per entry, in the prior's units; the predicted one is after the temperature, which was fitted to
 {count} other photographs (256 pixels) and is in the encoder's card. The slope is of logarithms: 1 says that twice the
 predicted variance is twice the error. Intervals are of 95 %, over photographs; "off by" is the factor that a calibrated
-prediction errs by. The last columns are the mean error of z_hat, and of the measurement's own code E(y)."""
+prediction errs by. The last column is the mean error of z_hat."""
     lines = []
     for name, entry in shipped.items():
         for size, run in entry["sizes"].items():
@@ -101,10 +101,9 @@ prediction errs by. The last columns are the mean error of z_hat, and of the mea
                     f"{known.ratio:.2f}",
                     f"{known.spread:.2f}",
                     f"{np.mean(run['true']):.4f}",
-                    f"{np.mean(run['plain']):.4f}",
                 ]
             )
-    heads = "encoder | pixels | Spearman | Pearson | of logs | slope | true / predicted | off by | error | of E(y)"
+    heads = "encoder | pixels | Spearman | Pearson | of logs | slope | true / predicted | off by | error"
     yield rows(heads.split(" | "), lines)
     yield "![Predicted against true variance](images/severity-scatter.png)"
 
@@ -176,9 +175,7 @@ start is then matched to the mean of the map."""
     for name in present:
         for size, run in found["errors"][name]["sizes"].items():
             known, rank = predicting(run, REPEATS)
-            within = ""
-            if size == max(found["errors"][name]["sizes"], key=int) and name in found.get("maps", {}):
-                within = f"{np.mean(found['maps'][name]['map']):+.2f}"
+            within = f"{np.mean(run['map']):+.2f}"
             error = f"{np.mean(run['true']):.4f}"
             lines.append([name, size, between(rank), f"{known.slope:.2f}", f"{known.spread:.2f}", error, within])
     heads = "head and loss | pixels | Spearman | slope | off by | error of z_hat | within a picture"
@@ -192,9 +189,10 @@ def _within(found: Run) -> str:
         "The last column is the rank correlation of predicted and squared error over blocks of 4 x 4 latents within a "
         "picture, in the mean"
     )
-    if BLUR not in found.get("maps", {}):
+    if BLUR not in found["errors"]:
         return f"{said}."
-    run = found["maps"][BLUR]
+    sizes = found["errors"][BLUR]["sizes"]
+    run = sizes[max(sizes, key=int)]
     own, seen = table(run["map"], REPEATS), table(run["edges"], REPEATS)
     gain = paired(own.mean(1), seen.mean(1))
     return (
@@ -253,7 +251,7 @@ def _families(found: Run) -> Iterator[str]:
         raise MissingResults("families were not measured")
     yield "## One encoder for several families"
     yield f"""\
-`{ANY}` against an encoder of one family each, on that family at noise 0.05, 256 pixels. The one for all learned as many
+`{ANY}` against an encoder of one family each, on that family at noise 0.05, 128 pixels. The one for all learned as many
 steps for all of them (and for noise from 0 to 0.2) as each of the others for its own."""
     lines = []
     for family, name in ONES.items():
@@ -344,7 +342,8 @@ prior alone (`inner=none`) draws from its posterior."""
 def _said(run: Run, names: Sequence[str]) -> str:
     """What of the table is beyond doubt."""
     base = run["rows"]["every 1"]
-    worse, even = [], []
+    worse: list[str] = []
+    even: list[str] = []
     for name in names[1:]:
         row = run["rows"][name]
         gain = paired(row["psnr"], base["psnr"])

@@ -26,7 +26,7 @@ from pellucid.operators import parse
 from pellucid.operators.shown import picture_input
 from pellucid.severity import NetworkSeverity, load_severity
 from pellucid.train.degradation import Families
-from pellucid.train.tasks.severity import in_units, severity_errors
+from pellucid.train.tasks.severity import in_units
 from pellucid.zoo import Card, find, load_autoencoder
 
 BLUR, ANY, PIXEL = "photo-severity-blur", "photo-severity-any", "photo-severity-pixel"
@@ -46,7 +46,7 @@ MOTION = "motion-blur:seed=0..1000000,size=31"
 STDS = tuple(round(0.3 * k, 1) for k in range(1, 11))
 FACTORS = (0.9, 0.8, 0.7)
 NOISE, REPEATS, SIZES = 0.05, 8, (128, 256)
-BLOCK = 4  # latents a side, where maps are compared
+BLOCK, FACTOR = 4, 4  # latents a side, where maps are compared, of so many pixels a side
 Study = dict[str, Any]
 Floats = NDArray[np.float64]
 
@@ -141,7 +141,7 @@ def study(out: Path, about: Mapping[str, Any], pictures: Pictures, only: Sequenc
         out: a JSON file.
         about: what names the pictures; a study goes on only in a file of the same.
         pictures: held-out ones.
-        only: parts to measure, all if empty: errors, blur, opening, maps, families, tuned.
+        only: parts to measure, all if empty: errors, blur, opening, families, tuned.
 
     Raises:
         ConfigError: the file is of other pictures.
@@ -167,15 +167,14 @@ def _parts(pictures: Pictures) -> list[Part]:
     parts: list[Part] = [("errors", name, (name,), partial(errors, name, pictures)) for name in SHIPPED]
     parts += [("errors", name, (folder,), partial(errors, folder, pictures)) for name, folder in HEADS.items()]
     parts += [("blur", BLUR, (BLUR,), partial(blur, BLUR, pictures))]
-    parts += [("maps", name, (name,), partial(maps, name, pictures)) for name in (BLUR,)]
-    parts += [("maps", name, (folder,), partial(maps, folder, pictures)) for name, folder in HEADS.items()]
     parts += [("opening", ANY, (ANY,), partial(opening, ANY, pictures))]
+    small = Pictures({size: pictures.crops[size] for size in [min(pictures.crops)]})
     for family, name in ONES.items():
         texts = partial(_families_of, name)
-        parts += [("families", family, (name, ANY), partial(families, (name, ANY), texts, pictures))]
+        parts += [("families", family, (name, ANY), partial(families, (name, ANY), texts, small))]
     for name, folder in TUNED.items():
-        parts += [("tuned", name, (folder,), partial(families, (folder,), lambda: (MOTION,), pictures))]
-    parts += [("tuned", f"{ANY} as it is", (ANY,), partial(families, (ANY,), lambda: (MOTION,), pictures))]
+        parts += [("tuned", name, (folder,), partial(families, (folder,), lambda: (MOTION,), small))]
+    parts += [("tuned", f"{ANY} as it is", (ANY,), partial(families, (ANY,), lambda: (MOTION,), small))]
     return parts
 
 
@@ -184,25 +183,43 @@ def _families_of(name: str) -> Sequence[str]:
 
 
 def errors(name: str, pictures: Pictures) -> Study:
-    """Predicted and true variances on the encoder's own degradations: lists (pictures x repeats) by size."""
+    """On the encoder's own degradations, by size: see `_cases`, lists of pictures x repeats."""
     severity = encoder(name).severity
     own = Families(severity.families, severity.noise or (NOISE, NOISE))
     return {"sizes": _by_size(name, own, pictures)}
 
 
 def families(names: Sequence[str], texts: Callable[[], Sequence[str]], pictures: Pictures) -> Study:
-    """Several encoders on the same degradations, at noise 0.05."""
+    """Several encoders on the same degradations, at noise 0.05, for pictures of the smallest size."""
     own = Families(texts(), (NOISE, NOISE))
     return {"of": {name: {"sizes": _by_size(name, own, pictures)} for name in names}}
 
 
 def _by_size(name: str, own: Families, pictures: Pictures) -> Study:
-    one, found = encoder(name), {}
-    for size in pictures.crops:
-        told = severity_errors(one.severity.network, one.codec, own, pictures.judged(size), REPEATS, seed=1)
-        predicted = one.severity.temperature * told.predicted
-        found[str(size)] = {"predicted": listed(predicted), "true": listed(told.true), "plain": listed(told.plain)}
-    return found
+    one = encoder(name)
+    return {str(size): _cases(one, own, pictures.judged(size)) for size in pictures.crops}
+
+
+def _cases(one: Encoder, own: Families, x: Tensor) -> dict[str, list[float]]:
+    """Predicted and true variance of every case, and how the two go together within it, in blocks of the picture.
+
+    "map" is the rank correlation of predicted variances and squared errors, "edges" that of the edges in the
+    measurement at the same places and the squared errors: what a look at it would say.
+    """
+    rows: dict[str, list[float]] = {"predicted": [], "true": [], "map": [], "edges": []}
+    for k, picture in enumerate(x.split(1)):
+        z0 = one.codec.encode(picture)
+        for repeat in range(REPEATS):
+            y = own.measure(picture, np.random.default_rng([1, k, repeat]))
+            z, field = one.tell(y)
+            errors = (z - z0).square()
+            ratio = y.shape[-1] // z.shape[-1]
+            told, true = (_blocks(v, BLOCK * FACTOR // ratio) for v in (field, errors))
+            rows["predicted"].append(round(float(field.mean()), 7))
+            rows["true"].append(round(float((z - z0).var()), 7))
+            rows["map"].append(round(pearson(ranks(told), ranks(true)), 4))
+            rows["edges"].append(round(pearson(ranks(_blocks(gradient(y), BLOCK * FACTOR)), ranks(true)), 4))
+    return rows
 
 
 def blur(name: str, pictures: Pictures) -> Study:
@@ -255,27 +272,6 @@ def opening(name: str, pictures: Pictures) -> Study:
             rows.setdefault("psnr", []).append(round(float(-20 * level.log10()), 3))
         found[str(c)] = rows
     return {"factors": found}
-
-
-def maps(name: str, pictures: Pictures) -> Study:
-    """How the predicted variances follow the squared errors within a picture, in blocks: correlations, a row a case.
-
-    "edges" is what a look at the measurement would say: the edges in it, at the same places.
-    """
-    one = encoder(name)
-    own = Families(one.severity.families, one.severity.noise or (NOISE, NOISE))
-    rows: dict[str, list[float]] = {"map": [], "edges": [], "spread": []}
-    for k, picture in enumerate(pictures.judged(max(pictures.crops)).split(1)):
-        z0 = one.codec.encode(picture)
-        for repeat in range(REPEATS):
-            y = own.measure(picture, np.random.default_rng([1, k, repeat]))
-            z, field = one.tell(y)
-            told, true = (_blocks(v, BLOCK) for v in (field, (z - z0).square()))
-            seen = _blocks(gradient(y), BLOCK * y.shape[-1] // z.shape[-1])
-            rows["map"].append(round(pearson(ranks(told), ranks(true)), 4))
-            rows["edges"].append(round(pearson(ranks(seen), ranks(true)), 4))
-            rows["spread"].append(round(float(np.log(told).std()), 4))
-    return rows
 
 
 def gradient(y: Tensor) -> Tensor:
