@@ -26,16 +26,16 @@ WHERE = ("plan", "task", "label", "image")
 NUMBERS = ("nfe", "psnr", "ssim", "effnet_distance", "residual", "detail", "seconds")
 COLUMNS = (*WHERE, "seeds", *NUMBERS, "spread")
 REPLICATES = 100
-COPIED = ("inversion.csv", "timing.csv", "ceiling.csv")
 
 
-def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
+def collect(runs: Path, out: Path, plans: Sequence[str], studies: Sequence[str] = ()) -> None:
     """Writes the result files of the runs that are there.
 
     Args:
         runs: a folder of folders of `pellucid bench`, named as their plans; and the files of the studies.
         out: the folder of the result files.
         plans: which, in their order.
+        studies: whose files are copied.
 
     Raises:
         ConfigError: a row of a run says that a method failed.
@@ -63,9 +63,9 @@ def collect(runs: Path, out: Path, plans: Sequence[str]) -> None:
         records[plan] = _record(plan_json, found)
     save_table(out / "rows.csv", rows, COLUMNS)
     save_table(out / "sets.csv", sets, ("plan", "task", "label", "frechet"))
-    for name in COPIED:
-        if (runs / name).is_file():
-            shutil.copyfile(runs / name, out / name)
+    for name in studies:
+        if (runs / f"{name}.csv").is_file():
+            shutil.copyfile(runs / f"{name}.csv", out / f"{name}.csv")
     save_json(out / "provenance.json", records)
 
 

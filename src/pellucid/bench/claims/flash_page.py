@@ -60,6 +60,8 @@ def regret(results: Results) -> Iterator[str]:
 
 def others(results: Results) -> Iterator[str]:
     """F3: Flash against everything of the table, with the steps of each."""
+    if not any(results.labels(plan, task) for task, plan in TABLES.items()):
+        raise MissingResults("no table was run")
     yield "Flash less the others, and what each takes for a picture on average:"
     yield ""
     yield "| task | flash against | PSNR | feature distance | Fréchet distance | calls of flash | of the other |"
@@ -98,13 +100,19 @@ def steps(results: Results) -> Iterator[str]:
     """F4: steps and seconds of the starts, and how they trade."""
     yield "| start | mean steps | least, most | seconds a picture | PSNR / dB | feature distance | Fréchet |"
     yield "|---|---|---|---|---|---|---|"
-    for label in ("flash", "ae", *(f"fixed {n}" for n in FIXED)):
+    for label in ("flash", *shares(results), "ae", *(f"fixed {n}" for n in FIXED)):
         nfe, seconds, psnr, distance = (
             results.values(STARTS, "blur", label, column) for column in ("nfe", "seconds", "psnr", "effnet_distance")
         )
         cells = [f"{nfe.mean():.1f}", f"{nfe.min():.0f}, {nfe.max():.0f}", f"{seconds.mean():.1f}"]
         cells += [f"{psnr.mean():.2f}", f"{distance.mean():.4f}", f"{results.frechet(STARTS, 'blur', label)[0]:.0f}"]
-        yield f"| {'predicted' if label == 'flash' else label} | {' | '.join(cells)} |"
+        shown = label.replace("share", "predicted, times") if label != "flash" else "predicted"
+        yield f"| {shown} | {' | '.join(cells)} |"
+
+
+def shares(results: Results) -> list[str]:
+    """Labels of the runs that took a share of the predicted steps, rising."""
+    return sorted(label for label in results.labels(STARTS, "blur") if label.startswith("share"))
 
 
 def throughput(results: Results) -> Iterator[str]:
@@ -196,9 +204,7 @@ def by_picture(results: Results, figure: Any) -> None:
         axes.plot(FIXED, fixed[:, place], "o-", color=LINE, markersize=3, label="fixed start")
         axes.plot(predicted[place], flash[place], "D", color=FLASH, markersize=5, label="predicted start")
         axes.axvline(predicted[place], color=FLASH, linewidth=0.8, linestyle=":")
-        axes.set_xscale("log")
-        axes.set_xticks(FIXED, [str(n) for n in FIXED], minor=False)
-        axes.set_xticks([], minor=True)
+        _steps_below(axes)
         axes.set_title(name.removesuffix(".png"), fontsize=8)
         axes.tick_params(labelsize=7)
         if place == 0:
@@ -209,36 +215,40 @@ def by_picture(results: Results, figure: Any) -> None:
 
 def trade(results: Results, figure: Any) -> None:
     """Distances against mean steps, and how many steps were predicted."""
-    labels = [f"fixed {n}" for n in FIXED]
-    predicted = results.values(STARTS, "blur", "flash", "nfe")
-    values = {
-        "feature distance": {
-            label: results.values(STARTS, "blur", label, "effnet_distance").mean() for label in ("flash", "ae", *labels)
-        },
-        "Fréchet distance": {
-            label: float(results.frechet(STARTS, "blur", label)[0]) for label in ("flash", "ae", *labels)
-        },
-    }
-    for place, (name, means) in enumerate(values.items()):
+    fixed, adaptive = [f"fixed {n}" for n in FIXED], [*shares(results), "flash"]
+    steps = [results.values(STARTS, "blur", label, "nfe").mean() for label in adaptive]
+
+    def distance(label: str) -> float:
+        return float(results.values(STARTS, "blur", label, "effnet_distance").mean())
+
+    def frechet(label: str) -> float:
+        return float(results.frechet(STARTS, "blur", label)[0])
+
+    for place, (name, value) in enumerate((("feature distance", distance), ("Fréchet distance", frechet))):
         axes = figure.add_subplot(1, 3, 1 + place)
-        axes.plot(FIXED, [means[label] for label in labels], "o-", color=LINE, markersize=4, label="fixed start")
-        axes.plot(predicted.mean(), means["flash"], "D", color=FLASH, markersize=7, label="predicted start")
-        axes.axhline(means["ae"], color="grey", linewidth=0.8, linestyle=":", label="z_hat decoded")
-        axes.set_xscale("log")
-        axes.set_xticks(FIXED, [str(n) for n in FIXED], minor=False)
-        axes.set_xticks([], minor=True)
+        axes.plot(FIXED, [value(label) for label in fixed], "o-", color=LINE, markersize=4, label="fixed start")
+        axes.plot(steps, [value(label) for label in adaptive], "-", color=FLASH, linewidth=1)
+        axes.plot(steps[:-1], [value(label) for label in adaptive[:-1]], "D", color=FLASH, markersize=4, label="shares")
+        axes.plot(steps[-1], value("flash"), "D", color=FLASH, markersize=8, label="predicted start")
+        axes.axhline(value("ae"), color="grey", linewidth=0.8, linestyle=":", label="z_hat decoded")
+        _steps_below(axes)
         axes.set_title(name, fontsize=10)
         axes.set_xlabel("mean steps")
         axes.legend(frameon=False, fontsize=8)
     axes = figure.add_subplot(1, 3, 3)
+    predicted = results.values(STARTS, "blur", "flash", "nfe")
     edges = np.geomspace(max(1, predicted.min()), predicted.max() * 1.001, 9)
     axes.hist(predicted, bins=edges.tolist(), color=FLASH)
-    axes.set_xscale("log")
-    axes.set_xticks(FIXED, [str(n) for n in FIXED], minor=False)
-    axes.set_xticks([], minor=True)
+    _steps_below(axes)
     axes.set_title("predicted steps", fontsize=10)
     axes.set_xlabel("steps")
     axes.set_ylabel("pictures")
+
+
+def _steps_below(axes: Any) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(FIXED, [str(n) for n in FIXED], minor=False)
+    axes.set_xticks([], minor=True)
 
 
 PLOTS: Plots = {
@@ -264,7 +274,19 @@ DIFFUSED = {
 FAMILIES = {"truth": "true picture", "flash": "its own encoder", "other family": "other", "several families": "several"}
 
 STRIPS: dict[str, tuple[tuple[str, Strip], ...]] = {
-    "F2": ((STARTS, Strip("diffused.jpg", DIFFUSED, "blur", 2, "From fixed starts and from the predicted one")),),
+    "F2": (
+        (
+            STARTS,
+            Strip(
+                "diffused.jpg",
+                DIFFUSED,
+                "blur",
+                2,
+                "A picture that ten steps under-diffuse, and below it one that they over-diffuse",
+                ("cid22_037", "gcompris_008"),
+            ),
+        ),
+    ),
     "F3": (
         (TABLES["blur"], Strip("blur.jpg", COLUMNS, "blur", 4, "Gaussian blur of 0.3 to 3 pixels, noise 0.05")),
         (TABLES["nonlinear"], Strip("nonlinear.jpg", COLUMNS, "nonlinear", 4, "Nonlinear blur, noise 0.05")),
