@@ -15,6 +15,7 @@ from pellucid import zoo
 from pellucid.codec import AffineCodec
 from pellucid.errors import PriorError, UnknownNameError
 from pellucid.methods.supervised import is_estimator
+from pellucid.nn.parameter import ParameterHead
 from pellucid.process import DiscreteVP
 from pellucid.zoo.networks import KINDS, build
 
@@ -55,6 +56,16 @@ def test_every_network_loads_and_gives_finite_pictures(name: str) -> None:
             out = network(x, torch.tensor([0.1, 3.0]))
         elif card.kind == "autoencoder":
             out = zoo.load_autoencoder(card.folder).decode(zoo.load_autoencoder(card.folder).encode(x))
+        elif card.kind == "severity":
+            out, s2 = network(x)
+            assert s2.shape == (2,) and (s2 > 0).all() and card.data["calibration"]["temperature"] > 0
+        elif card.kind == "parameter":
+            assert isinstance(network, ParameterHead)
+            told = network(
+                torch.rand(2, network.config["features"], 16, 16, generator=torch.Generator().manual_seed(0))
+            )
+            assert torch.isfinite(told).all() and told.shape == (2, network.config["parameters"])
+            return
         else:
             out = network(x)
     assert torch.isfinite(out).all() and out.shape[:2] == x.shape[:2]
