@@ -104,7 +104,7 @@ def steps(results: Results) -> Iterator[str]:
     off = 100 * (ae(results) / means.min() - 1)
     least = min(FIXED, key=lambda n: results.frechet(STARTS, "blur", f"fixed {n}")[0])
     yield (
-        f"In feature distance a start's choice is worth little here: the fixed starts from {near[0]} to {near[-1]} steps "
+        f"In feature distance a start's choice is worth little here: fixed starts from {near[0]} to {near[-1]} steps "
         f"are all within {NEAR:g} % of the nearest, and z_hat decoded, without a step, is {off:.0f} % off. Fréchet "
         f"distance is smallest from {least} steps."
     )
