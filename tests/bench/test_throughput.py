@@ -92,9 +92,14 @@ def study(precision: str, slots: float) -> dict[str, object]:
 
 
 def test_figures_and_verdicts_follow_from_the_runs() -> None:
-    found = page.summary(study("float32", 5.5), "slots")
+    found = page.summary(study("float32", 5.5), "slots", "seconds")
     assert found.rate == pytest.approx(16 / 5.5) and found.gain == pytest.approx(12 / 5.5)
-    assert found.efficiency == pytest.approx(80 * 0.5 / 8 / 5.5) and found.efficiency_cpu == pytest.approx(5 / 5.5)
+    assert found.efficiency == pytest.approx(80 * 0.5 / 8 / 5.5) and found.difference == 3e-6
+    assert page.clock(study("float32", 5.5)) == "cpu"  # half of the core was another's
+    assert page.clock({**study("float32", 5.5), "device": "cuda"}) == "seconds"
+    assert page.clock({**study("float32", 5.5), "threads": 2}) == "cpu"
+    assert page.clock({**study("float32", 5.5), "runs": [{"seconds": 5.0, "cpu": 4.9}]}) == "seconds"
+    assert page.clock({**study("float32", 5.5), "runs": [{"seconds": 2.5, "cpu": 4.9}], "threads": 2}) == "seconds"
     text = page.text([study("float32", 5.5), study("bfloat16", 9.0)])
     assert "0.91, reached; at least 1.5 times padded batches: 2.18, reached" in text
     assert "0.56, missed; at least 1.5 times padded batches: 1.33, missed" in text
