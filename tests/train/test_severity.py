@@ -48,11 +48,15 @@ def task(folder: Path, autoencoders: dict[str, str], space: str = "vq", **more: 
     return made
 
 
+@pytest.mark.parametrize("relative", [False, True])
 @pytest.mark.parametrize("weighting", ["paper", "released"])
 @pytest.mark.parametrize("severity", ["scalar", "map"])
-def test_the_loss_is_the_papers(tmp_path: Path, autoencoders: dict[str, str], severity: str, weighting: str) -> None:
+def test_the_loss_is_the_papers(
+    tmp_path: Path, autoencoders: dict[str, str], severity: str, weighting: str, relative: bool
+) -> None:
     """METHODS 2.2, entry by entry; the image term is decoded through the code book."""
-    made = task(tmp_path, autoencoders, severity=severity, weighting=weighting, lambda_sigma=7.0, lambda_im=3.0)
+    terms: dict[str, Any] = {"severity": severity, "weighting": weighting, "relative": relative}
+    made = task(tmp_path, autoencoders, lambda_sigma=7.0, lambda_im=3.0, **terms)
     batch = made.batch(3, 0)
     found = made.objectives["severity"](**batch)
     codec = made.codec
@@ -65,9 +69,11 @@ def test_the_loss_is_the_papers(tmp_path: Path, autoencoders: dict[str, str], se
         images = 2 * codec.decode(z) - 1 - (2 * batch["x"] - 1)
         for k in range(len(e)):
             if severity == "scalar":
-                spread = (e[k].flatten().var(unbiased=True) - s2[k].mean()) ** 2
+                unit = s2[k].mean().clamp(min=1e-3) if relative else 1.0
+                spread = ((e[k].flatten().var(unbiased=True) - s2[k].mean()) / unit) ** 2
             else:
-                spread = ((e[k] ** 2 - s2[k]) ** 2).mean()
+                units = s2[k].clamp(min=1e-3) if relative else 1.0
+                spread = (((e[k] ** 2 - s2[k]) / units) ** 2).mean()
             wanted += float((e[k] ** 2).mean() + 7 * spread) / len(e)
             wanted += 3 * float((images[k] ** 2).mean()) / (len(e) if weighting == "paper" else 1)
     assert float(found.detach()) == pytest.approx(wanted, rel=1e-4)

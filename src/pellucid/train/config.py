@@ -274,6 +274,8 @@ class SeverityConfig(RunConfig):
         severity: what is learned beside the estimate: "scalar", the variance of its error, or "map", that of every
             entry.
         detached: the variance's term does not move the estimate (the paper's and the code's does).
+        relative: errors of variances count as shares of the predicted variance, so that hard families do not drown easy
+            ones; what is least in the mean is the same.
     """
 
     operators: tuple[str, ...]
@@ -284,6 +286,7 @@ class SeverityConfig(RunConfig):
     lambda_im: float = 1.0
     severity: str = "scalar"
     detached: bool = False
+    relative: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -21,6 +21,7 @@ from pellucid.train.tasks.autoencoder import nearest
 from pellucid.train.tasks.base import DEGRADATION, Batch, Task
 from pellucid.zoo import Card, find, load_autoencoder
 
+SMALLEST = 1e-3  # variance that relative errors are no more than shares of
 REPEATS = 8  # degradations of every held-out picture
 
 
@@ -119,7 +120,8 @@ class SeverityObjective(nn.Module):
     """mean |e|^2 / d + lambda_sigma mean (v - s2)^2 + lambda_im |D(z_hat) - x|^2 / n, e = z_hat - z_0.
 
     v is the unbiased variance of the d entries of e, per image; n the entries of a picture. "map" instead has the mean
-    over the entries of (e_i^2 - s2_i)^2, which every s2_i is least for at E[e_i^2 | y].
+    over the entries of (e_i^2 - s2_i)^2, which every s2_i is least for at E[e_i^2 | y]. "relative" divides by s2^2, held
+    fixed: the quasi-likelihood of numbers that spread as much as they are large, whose root is the same.
     """
 
     def __init__(self, model: SeverityNetwork, codec: Codec, config: SeverityConfig) -> None:
@@ -136,10 +138,11 @@ class SeverityObjective(nn.Module):
         e = z - z0
         heard = e.detach() if config.detached else e
         if config.severity == "map":
-            spread = (heard.square() - field).square().mean()
+            predicted, true = field, heard.square()
         else:
-            spread = (heard.flatten(1).var(1) - field.flatten(1).mean(1)).square().mean()
-        loss = e.square().mean() + config.lambda_sigma * spread
+            predicted, true = field.flatten(1).mean(1), heard.flatten(1).var(1)
+        unit = predicted.detach().clamp(min=SMALLEST) if config.relative else torch.ones_like(predicted)
+        loss = e.square().mean() + config.lambda_sigma * ((true - predicted) / unit).square().mean()
         if config.lambda_im:
             image = 4 * (decoded(codec, z) - x).square().flatten(1).mean(1)
             loss = loss + config.lambda_im * (image.mean() if config.weighting == "paper" else image.sum())
