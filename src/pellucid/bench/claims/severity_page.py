@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import TextWrapper
 from typing import Any
 
 import numpy as np
@@ -59,13 +60,20 @@ def text(folder: Path) -> str:
     try:
         found = runs(folder)
     except MissingResults:
-        return "\n\n".join(blocks) + "\n"
+        found = {}
     for section in sections:
         try:
             blocks += list(section(found))
         except MissingResults:
             continue
-    return "\n\n".join(blocks) + "\n"
+    return "\n\n".join(map(wrapped, blocks)) + "\n"
+
+
+def wrapped(block: str) -> str:
+    """Paragraphs at 120 characters; tables, lists, headings, pictures and remarks as they are."""
+    lines = TextWrapper(120, break_long_words=False, break_on_hyphens=False)
+    parts, kept = block.split("\n\n"), ("|", "-", "#", "!", "<")
+    return "\n\n".join(part if part.startswith(kept) else lines.fill(part) for part in parts)
 
 
 def rows(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
@@ -115,13 +123,15 @@ def _blur(found: Run) -> Iterator[str]:
     low, high = extremes(run)
     over, truth = (between(along(run["stds"], run[key])) for key in ("predicted", "true"))
     known, edges, fine = (related(off, v) for v in (effects(run["true"]), run["edges"], run["fine"]))
+    factors = np.exp(np.mean(np.log(np.array(run["predicted"]) / np.array(run["true"])), axis=0))
+    ratios = ", ".join(f"{factor:.2f}" for factor in factors)
     yield "## Blur of a fixed picture, and of all of them"
     yield f"""\
 {count} photographs of 256 pixels, each blurred by {len(run["stds"])} levels from {run["stds"][0]} to {run["stds"][-1]}
 pixels under one and the same noise, `{BLUR}`. Within a picture the rank correlation of
 prediction and blur is {np.mean(told):.2f} in the mean and {told.min():.2f} at the least; in {always} of {count}
 pictures the prediction rises at every level. Of the true error the same figures are {np.mean(true):.2f},
-{true.min():.2f} and {truly}.
+{true.min():.2f} and {truly}. Predicted over true, the geometric mean at each level from the weakest: {ratios}.
 
 Over all pictures and levels the rank correlation of prediction and blur is {over}, and of the true
 error and blur {truth}. The level of the corruption is one part of what makes a measurement hard; the
@@ -211,7 +221,8 @@ def _reductions(found: Run) -> Iterator[str]:
     yield f"""\
 Other means of the map start later, as they are smaller. Whether that says more than the mean does, `flash` with
 {run["nfe"]} times and Latent-DPS tells, on {len(run["stds"])} pictures of 128 pixels, each blurred by a level of its
-own. "Mean, lowered" is the control: the mean times {run["lowered by"]:.2f}, which is the geometric mean on average."""
+own. "Mean, lowered" is the control: the mean times {run["lowered by"]:.2f}, which is the geometric mean on average. The
+option is `reduce` of `pellucid.severity.NetworkSeverity`."""
     labels = {"every 1": "mean (the default)"}
     yield _quality_table(run, known, labels)
 
@@ -249,10 +260,13 @@ def _families(found: Run) -> Iterator[str]:
     known = {family: found["families"][family] for family in ONES if family in found.get("families", {})}
     if not known:
         raise MissingResults("families were not measured")
+    abouts = {name: about for entry in known.values() for name, about in entry["encoders"].items()}
+    steps = [abouts[ANY]["steps"], *(about["steps"] for name, about in abouts.items() if name != ANY)]
+    others = " and ".join(map(str, sorted(set(steps[1:]))))
     yield "## One encoder for several families"
     yield f"""\
-`{ANY}` against an encoder of one family each, on that family at noise 0.05, 128 pixels. The one for all learned as many
-steps for all of them (and for noise from 0 to 0.2) as each of the others for its own."""
+`{ANY}` against an encoder of one family each, on that family at noise 0.05, 128 pixels. The one
+for all learned in {steps[0]} steps, at noise from 0 to 0.2; the others in {others}, each at its own."""
     lines = []
     for family, name in ONES.items():
         if family not in known:
@@ -336,7 +350,7 @@ What flash loses where a part is left out: {len(run["stds"])} pictures of 128 pi
 {max(run["stds"])} pixels, noise 0.05, `{BLUR}`, {run["nfe"]} times, differences to the first row with intervals over
 pictures. Consistency without the decoder needs no method of its own: z_hat is the measurement in the latent space, and
 alpha z_hat at t* is already the state that a Gaussian likelihood z_hat = z_0 + e of that variance asks for, so that the
-prior alone (`inner=none`) draws from its posterior."""
+prior alone (`inner=none`) draws from its posterior, as far as the error is white."""
     yield _quality_table(run, names, labels)
     yield _said(run, names)
 

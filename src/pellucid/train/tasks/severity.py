@@ -120,8 +120,8 @@ class SeverityObjective(nn.Module):
     """mean |e|^2 / d + lambda_sigma mean (v - s2)^2 + lambda_im |D(z_hat) - x|^2 / n, e = z_hat - z_0.
 
     v is the unbiased variance of the d entries of e, per image; n the entries of a picture. "map" instead has the mean
-    over the entries of (e_i^2 - s2_i)^2, which every s2_i is least for at E[e_i^2 | y]. "relative" divides by s2^2, held
-    fixed: the quasi-likelihood of numbers that spread as much as they are large, whose root is the same.
+    over the entries of (e_i^2 - s2_i)^2, which every s2_i is least for at E[e_i^2 | y]. "relative" divides by s2^2,
+    held fixed: the quasi-likelihood of numbers that spread as much as they are large, whose root is the same.
     """
 
     def __init__(self, model: SeverityNetwork, codec: Codec, config: SeverityConfig) -> None:
