@@ -123,7 +123,7 @@ def test_maps_are_compared_in_blocks(small: study.Pictures, known: dict[str, stu
 def test_the_opening_argument_shows_pictures_of_one_psnr(
     small: study.Pictures, known: dict[str, study.Encoder]
 ) -> None:
-    rows = study.opening(study.BLUR, small)["factors"]["0.8"]
+    rows = study.opening(study.BLUR, small, (0.8,))["factors"]["0.8"]
     dark = 0.2 * small.crops[32][0]
     assert rows["psnr"][0] == pytest.approx(float(-10 * dark.square().mean().log10()), abs=1e-3)
     assert figures.less(rows["dark predicted"], rows["noisy predicted"]) == 6

@@ -12,7 +12,7 @@ from torch import Tensor
 from pellucid.bench.claims.plots import _matplotlib
 from pellucid.bench.claims.results import MissingResults
 from pellucid.bench.claims.severity_figures import effects
-from pellucid.bench.claims.severity_study import ANY, BLUR, SHIPPED
+from pellucid.bench.claims.severity_study import BLUR, OPENING, SHIPPED
 
 Run = Mapping[str, Any]
 COLOURS = {"128": "#c84c09", "256": "#0b6e4f"}
@@ -92,12 +92,15 @@ def outliers(runs: Run, crops: Mapping[int, Tensor], path: Path) -> None:
 
 def opening(runs: Run, path: Path) -> None:
     """A darkened picture against a noisy one of the same PSNR: predicted and true."""
-    found = part(runs, "opening", ANY)["factors"]
+    known = [runs["opening"][light] for light in OPENING if light in runs.get("opening", {})]
+    if not known:
+        raise MissingResults("severity.json lacks the opening")
+    found = {c: rows for entry in known for c, rows in entry["factors"].items()}
     figure = _matplotlib()(figsize=(7, 3.4), layout="constrained")
     for place, key in enumerate(("predicted", "true")):
         axes = figure.add_subplot(1, 2, place + 1)
         everything: list[float] = []
-        for (c, rows), colour in zip(found.items(), ("#9bc4bc", "#3d8f7d", "#06392a"), strict=False):
+        for (c, rows), colour in zip(found.items(), ("#9bc4bc", "#3d8f7d", "#06392a", "#c84c09"), strict=False):
             axes.plot(rows[f"dark {key}"], rows[f"noisy {key}"], "o", color=colour, markersize=3.5, label=f"c = {c}")
             everything += [*rows[f"dark {key}"], *rows[f"noisy {key}"]]
         ends = [min(everything) / 1.2, max(everything) * 1.2]

@@ -44,7 +44,8 @@ TUNED = {
 }
 MOTION = "motion-blur:seed=0..1000000,size=31"
 STDS = tuple(round(0.3 * k, 1) for k in range(1, 11))
-FACTORS = (0.9, 0.8, 0.7)
+DARK = "runs/severity-dark/shipped"
+OPENING = {"any factor from 0.2 to 1": (ANY, (0.9, 0.8, 0.7)), "a factor of 0.5, or none": (DARK, (0.5,))}
 NOISE, REPEATS, SIZES = 0.05, 8, (128, 256)
 BLOCK, FACTOR = 4, 4  # latents a side, where maps are compared, of so many pixels a side
 Study = dict[str, Any]
@@ -167,7 +168,8 @@ def _parts(pictures: Pictures) -> list[Part]:
     parts: list[Part] = [("errors", name, (name,), partial(errors, name, pictures)) for name in SHIPPED]
     parts += [("errors", name, (folder,), partial(errors, folder, pictures)) for name, folder in HEADS.items()]
     parts += [("blur", BLUR, (BLUR,), partial(blur, BLUR, pictures))]
-    parts += [("opening", ANY, (ANY,), partial(opening, ANY, pictures))]
+    for light, (name, factors) in OPENING.items():
+        parts += [("opening", light, (name,), partial(opening, name, pictures, factors))]
     small = Pictures({size: pictures.crops[size] for size in [min(pictures.crops)]})
     for family, name in ONES.items():
         texts = partial(_families_of, name)
@@ -254,11 +256,11 @@ def fine(x: Tensor) -> Tensor:
     return (x - smooth).square().flatten(1).mean(1)
 
 
-def opening(name: str, pictures: Pictures) -> Study:
+def opening(name: str, pictures: Pictures, factors: Sequence[float]) -> Study:
     """y = c x, and x with noise of the same PSNR: predicted and true variances of both, by factor."""
     one, x = encoder(name), pictures.crops[max(pictures.crops)]
     found: Study = {}
-    for c in FACTORS:
+    for c in factors:
         dark = parse(f"hdr:scale={c},pivot=0").build(tuple(x.shape[1:]))
         rows: dict[str, list[float]] = {}
         for k, picture in enumerate(x.split(1)):
