@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+from pellucid.checkpoints.convert import import_file
 from pellucid.checkpoints.severity import configuration, recognise, renamed
+from pellucid.codec.autoencoder import AutoencoderCodec
 from pellucid.errors import ConfigError, PriorError
+from pellucid.loop import reconstruct
+from pellucid.methods import flash
+from pellucid.operators.diagonal import Identity
+from pellucid.prior.diffusion import DiffusionPrior
+from pellucid.problem import Problem
+from pellucid.process import DiscreteVP
+from pellucid.severity import load_severity
+from pellucid.start.severity import Severity
 from tests.nn.golden import EXACT, published, recorded, relative
 from tests.nn.importing import fits, through
 
@@ -98,3 +110,31 @@ def test_what_it_cannot_be_is_refused() -> None:
     odd = diffusers.AutoencoderKL(block_out_channels=(32,), down_block_types=("AttnDownEncoderBlock2D",))
     with pytest.raises(PriorError, match="DownEncoderBlock2D"):
         SeverityEncoder.from_autoencoder(odd)
+
+
+def test_an_imported_encoder_begins_a_reconstruction(tmp_path: Path) -> None:
+    """From the published file to z_hat and s2 of a picture in [0, 1], with a temperature, and to a start by them."""
+    weights, io, _ = recorded("flash_severity_encoder_reduced")
+    torch.save({"state_dict": weights}, tmp_path / "encoder.ckpt")
+    import_file(tmp_path / "encoder.ckpt", tmp_path / "encoder")
+    x = io["x"].float()
+    codec = AutoencoderCodec(Untrained(), factor=4, latent_channels=3, channels=3)
+    prior = DiffusionPrior(lambda z, t: z, DiscreteVP.scaled_linear(), codec=codec)
+    problem = Problem((x + 1) / 2, Identity(tuple(x.shape[1:])), 0.05)
+    encoder = load_severity(tmp_path / "encoder", temperature=2.0)
+    z, s2 = encoder(prior.codec.observe(problem), prior)
+    assert relative(z, io["z_mean"]) < EXACT and relative(s2 / 2, io["var"]) < EXACT
+    method = flash("none", encoder, 1000)
+    result = reconstruct(problem, prior, method)
+    assert result.started_at is not None
+    assert torch.equal(result.started_at, Severity(encoder).time(prior.process, s2))
+
+
+class Untrained(nn.Module):
+    """An autoencoder in name."""
+
+    def encode(self, x: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(x, 4)
+
+    def decode(self, z: Tensor) -> Tensor:
+        return nn.functional.interpolate(z, scale_factor=4)
