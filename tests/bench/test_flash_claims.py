@@ -41,8 +41,11 @@ def groups() -> list[tuple[str, str, str]]:
     """(plan, task, label) of everything that the claims and the page ask for."""
     starts = ["flash", "ae", *(f"fixed {n}" for n in flash.FIXED), "share 0.5"]
     found = [(plan, "blur", label) for plan in (flash.STARTS, flash.AGAIN) for label in starts]
+    found += [(flash.MIXED, "nonlinear", label) for label in ("flash", "fixed 20", "fixed 80", "fixed 160")]
     table = ["flash", "flash resample", "ae", *flash.OTHERS, "other family", "several families"]
     found += [(plan, task, label) for task, plan in flash.TABLES.items() for label in (*table, "swinir")]
+    wrong = ("flash", "other family", "several families")
+    found += [(flash.ENCODERS["blur"], "blur", label) for label in wrong]
     options = ["flash", "inversion", *(f"c {c:g}" for c in (0, 0.5, 0.8, 1, 1.2, 1.5)), "eta 0.5", "eta 2"]
     found += [(flash.OPTIONS, "blur", label) for label in options]
     return found + [(flash.PIXEL, "blur", label) for inner in flash_page.PIXELS for label in (inner, f"flash {inner}")]
@@ -72,13 +75,13 @@ def made_up(folder: Path, effect: Effect) -> Results:
 def as_claimed(plan: str, task: str, label: str, number: int) -> dict[str, float]:
     """What the paper says: pictures have their own best starts, which are predicted, and the rest of F2 to F6."""
     best = BEST[number % len(BEST)]
-    if plan in (flash.STARTS, flash.AGAIN):
+    if plan in (flash.STARTS, flash.AGAIN, flash.MIXED):
         if label == "flash":
             return {"nfe": best / 8 * (0.5, 2)[number % 2], "effnet_distance": 0.3}
         steps = int(label.split()[1]) if label.startswith("fixed") else 0
         off = abs(np.log2(steps / best)) if steps else 4
         return {"nfe": steps, "effnet_distance": 0.3 + 0.08 * off}
-    if plan in flash.TABLES.values():
+    if plan in (*flash.TABLES.values(), *flash.ENCODERS.values()):
         losses = {"other family": 0.02 if task == "blur" else 0.2, "several families": 0.01}
         if label in losses:
             return {"effnet_distance": 0.3 * (1 + losses[label]), "psnr": 25 - 5 * losses[label]}
@@ -90,10 +93,10 @@ def as_claimed(plan: str, task: str, label: str, number: int) -> dict[str, float
 
 def contrary(plan: str, task: str, label: str, number: int) -> dict[str, float]:
     """All pictures alike, the fewest steps best, and Flash worse than everything."""
-    if plan in (flash.STARTS, flash.AGAIN):
+    if plan in (flash.STARTS, flash.AGAIN, flash.MIXED):
         steps = int(label.split()[1]) if label.startswith("fixed") else 60 - number
         return {"nfe": steps, "effnet_distance": 0.3 + 0.002 * steps + (0.002 * number if label == "flash" else 0)}
-    if plan in flash.TABLES.values():
+    if plan in (*flash.TABLES.values(), *flash.ENCODERS.values()):
         losses = {"other family": 0.2 if task == "blur" else 0.1, "several families": 0.3}
         if label in losses:
             return {"effnet_distance": 0.5 * (1 + losses[label]), "psnr": 25 - 5 * losses[label]}
@@ -134,6 +137,10 @@ def test_the_page_has_tables_and_plots(tmp_path: Path) -> None:
     assert "| nonlinear | other family | 20 | -1.00 dB" in said["F5"]
     assert "| c 1.2 | " in said["F6"] and said["F6"].index("| c 0.5") < said["F6"].index("| c 1.5")
     assert "In pixels" in said["F4"]
+    batch = said["F4"][said["F4"].index("A mixed batch, 12 pictures") :]
+    assert (
+        "| fixed 20 | 20.0 |" in batch and "fixed 160" not in batch and "fixed 40" not in batch
+    )  # of both blurs alone
     pytest.importorskip("matplotlib")
     draw(results, tmp_path, flash_page.PLOTS)
     assert {path.name for path in tmp_path.glob("*.png")} == {"f2.png", "f4.png"}

@@ -11,7 +11,9 @@ import numpy as np
 from pellucid.bench.claims.comparing import Pair, decibel, percent
 from pellucid.bench.claims.flash import (
     AGAIN,
+    ENCODERS,
     FIXED,
+    MIXED,
     NEAR,
     OPTIONS,
     OTHERS,
@@ -24,7 +26,7 @@ from pellucid.bench.claims.flash import (
 )
 from pellucid.bench.claims.plots import Plots, Strip
 from pellucid.bench.claims.results import Floats, MissingResults, Results
-from pellucid.metrics.statistics import summarise
+from pellucid.metrics.statistics import paired, summarise
 
 FLASH, LINE = "#0b6e4f", "#c84c09"
 PIXELS = ("dps", "ddnm+", "ssd+")
@@ -143,6 +145,38 @@ def throughput(results: Results) -> Iterator[str]:
     )
 
 
+def mixed(results: Results) -> Iterator[str]:
+    """F4: pictures of both blurs together, of which one start suits only some."""
+    names = results.images(MIXED, "nonlinear", "flash")
+    kept = np.isin(results.images(STARTS, "blur", "flash"), names)
+    ran = results.labels(MIXED, "nonlinear")
+    labels = [f"fixed {n}" for n in FIXED if f"fixed {n}" in ran]
+    yield (
+        f"A mixed batch, {len(names)} pictures with Gaussian blur and the same with nonlinear blur (plans flash-starts "
+        f"and flash-mixed), the predicted start against fixed ones:"
+    )
+    yield ""
+    yield "| start | mean steps | seconds a picture | PSNR | feature distance | predicted less it: PSNR | distance |"
+    yield "|---|---|---|---|---|---|---|"
+
+    def both(label: str, column: str) -> Floats:
+        blurred, nonlinear = (
+            results.values(plan, task, label, column) for plan, task in ((STARTS, "blur"), (MIXED, "nonlinear"))
+        )
+        return np.concatenate([blurred[kept], nonlinear])
+
+    for label in ("flash", *labels):
+        columns = {column: both(label, column) for column in ("nfe", "seconds", "psnr", "effnet_distance")}
+        cells = [f"{columns['nfe'].mean():.1f}", f"{columns['seconds'].mean():.1f}", f"{columns['psnr'].mean():.2f}"]
+        less = both("flash", "effnet_distance") - columns["effnet_distance"]
+        than = [
+            decibel(paired(both("flash", "psnr"), columns["psnr"])),
+            percent(summarise(100 * less / columns["effnet_distance"].mean())),
+        ]
+        cells += [f"{columns['effnet_distance'].mean():.4f}", *(["", ""] if label == "flash" else than)]
+        yield f"| {'predicted' if label == 'flash' else label} | {' | '.join(cells)} |"
+
+
 def pixels(results: Results) -> Iterator[str]:
     """F4: the start in front of methods in pixels."""
     yield (
@@ -166,7 +200,7 @@ def mismatch(results: Results) -> Iterator[str]:
     """F5: what each encoder costs on each task."""
     yield "| task | encoder | mean steps | PSNR less the right encoder's | feature distance |"
     yield "|---|---|---|---|---|"
-    for task, plan in TABLES.items():
+    for task, plan in ENCODERS.items():
         right = results.values(plan, task, "flash", "nfe").mean()
         yield f"| {task} | the task's own | {right:.0f} | | |"
         for label in ("other family", "several families"):
@@ -203,7 +237,7 @@ def _natural(label: str) -> tuple[str, float]:
 REMARKS: dict[str, tuple[Callable[[Results], Iterator[str]], ...]] = {
     "F2": (regret,),
     "F3": (others, tuning),
-    "F4": (steps, throughput, pixels),
+    "F4": (steps, mixed, throughput, pixels),
     "F5": (mismatch,),
     "F6": (options,),
 }
