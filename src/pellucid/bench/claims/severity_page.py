@@ -366,19 +366,14 @@ prior alone (`inner=none`) draws from its posterior, as far as the error is whit
 def _said(run: Run, names: Sequence[str]) -> str:
     """What of the table is beyond doubt."""
     base = run["rows"]["every 1"]
-    worse: list[str] = []
-    even: list[str] = []
-    for name in names[1:]:
-        row = run["rows"][name]
-        gain = paired(row["psnr"], base["psnr"])
-        (worse if gain.high < 0 or gain.low > 0 else even).append(name)
-    spent = np.mean(base["processor_seconds"])
-    fastest = min(names[1:], key=lambda name: float(np.mean(run["rows"][name]["processor_seconds"])))
-    told = f"In PSNR not told apart from the first row: {', '.join(even) or 'none'}; apart from it: "
-    return (
-        f"{told}{', '.join(worse) or 'none'}. The quickest, {fastest}, takes "
-        f"{np.mean(run['rows'][fastest]['processor_seconds']) / spent:.0%} of its seconds."
-    )
+    said = []
+    for column, name in (("psnr", "PSNR"), ("effnet_distance", "feature distance")):
+        gains = {other: paired(run["rows"][other][column], base[column]) for other in names[1:]}
+        apart = [other for other, gain in gains.items() if gain.low > 0 or gain.high < 0]
+        said.append(f"In {name} the intervals set apart from the first row: {', '.join(apart) or 'none'}.")
+    spent = {name: float(np.mean(run["rows"][name]["processor_seconds"])) for name in names}
+    shares = ", ".join(f"{name} {spent[name] / spent['every 1']:.0%}" for name in names[1:])
+    return f"{' '.join(said)} Of its seconds they take: {shares}."
 
 
 def _claim(found: Run) -> Iterator[str]:
