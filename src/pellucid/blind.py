@@ -125,8 +125,10 @@ class Family:
             elif place in ranges:
                 if (number := _float(value)) is None or number not in ranges[place]:
                     return False
-            elif _range(mine[place]) is None and mine[place] != value and _float(mine[place]) != _float(value):
-                return False
+            elif _range(mine[place]) is None and mine[place] != value:
+                numbers = _float(mine[place]), _float(value)
+                if None in numbers or numbers[0] != numbers[1]:
+                    return False
         return True
 
 

@@ -6,6 +6,7 @@ Fabian, Tinaz and Soltanolkotabi, Adapt and Diffuse: Sample-adaptive Reconstruct
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor
 
 from pellucid.codec.autoencoder import AutoencoderCodec
-from pellucid.errors import CompatibilityError, PriorError, ShapeError
+from pellucid.errors import CompatibilityError, PriorError, ShapeError, require_range
 from pellucid.nn.severity import SeverityEncoder, SeverityNetwork
 from pellucid.operators.base import Operator
+from pellucid.operators.each import Each
 from pellucid.operators.shown import picture_input
 from pellucid.prior.base import Prior
 from pellucid.prior.diffusion import pad_to_multiple
@@ -27,6 +29,7 @@ from pellucid.start.network import measured
 from pellucid.zoo.card import Card
 
 Reduction = Literal["mean", "geometric", "harmonic"]
+SLACK = 1.25  # by which noise may lie outside the range of the training before anything is said
 REDUCTIONS = ("mean", "geometric", "harmonic")
 
 
@@ -48,7 +51,7 @@ class NetworkSeverity:
             of the whole error, or a smaller one, "geometric" or "harmonic". Calibration is of the mean.
 
     Raises:
-        CompatibilityError: `reduce` is none of the three words.
+        CompatibilityError: `reduce` is none of the three words, or the temperature is not positive and finite.
     """
 
     network: SeverityNetwork
@@ -61,11 +64,29 @@ class NetworkSeverity:
     _kinds: dict[tuple[int, ...], tuple[type[Operator], ...]] = field(default_factory=dict, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        require_range("temperature", self.temperature, 0, above=True)
         if self.reduce not in REDUCTIONS:
             raise CompatibilityError(f"reduce must be one of {', '.join(REDUCTIONS)}, not {self.reduce!r}")
 
     def check(self, problem: Problem, prior: Prior) -> None:
-        """Raises `CompatibilityError` where the network's estimates do not live in the prior's space."""
+        """Raises `CompatibilityError` where the network's estimates do not live in the prior's space.
+
+        Warns where the noise is not of the range that it was trained for: it then begins too late or too early.
+        """
+        self._check_space(prior)
+        if self.noise is None or torch.as_tensor(problem.gain).any():
+            return
+        low, high = (float(problem.std.min()), float(problem.std.max()))
+        quiet = low < self.noise[0] / SLACK
+        if quiet or high > self.noise[1] * SLACK:
+            known = f"{self.noise[0]:g} to {self.noise[1]:g}"
+            warnings.warn(
+                f"{self.name} was trained for noise of {known}, and the measurement's is {low if quiet else high:g}: "
+                f"what it says of the severity may be wrong",
+                stacklevel=2,
+            )
+
+    def _check_space(self, prior: Prior) -> None:
         codec = prior.codec
         latents = isinstance(self.network, SeverityEncoder)
         if latents != isinstance(codec, AutoencoderCodec):
@@ -85,10 +106,10 @@ class NetworkSeverity:
     def fits(self, problem: Problem, prior: Prior) -> bool:
         """Whether the network was made for the prior's space and for an operator of the problem's kind."""
         try:
-            self.check(problem, prior)
+            self._check_space(prior)
         except CompatibilityError:
             return False
-        return type(problem.operator) in self.kinds(tuple(problem.operator.image_shape))
+        return kinds_of(problem.operator) <= set(self.kinds(tuple(problem.operator.image_shape)))
 
     def kinds(self, image_shape: tuple[int, ...]) -> tuple[type[Operator], ...]:
         """The classes of the operators that it was trained for."""
@@ -165,13 +186,20 @@ class AutoSeverity:
         fitting = [encoder for encoder in known if encoder.fits(problem, prior)]
         if fitting:
             return min(fitting, key=lambda encoder: len(encoder.families))
-        kind = type(problem.operator).__name__
+        kind = " and ".join(sorted(kind.__name__ for kind in kinds_of(problem.operator)))
         space = "latent" if isinstance(prior.codec, AutoencoderCodec) else "pixel"
         have = "; ".join(f"{e.name}: {', '.join(e.families)}" for e in known) or "none is installed"
         raise CompatibilityError(
             f"no severity encoder for {kind} and this {space} prior. There are: {have}. Name one outright "
             f"(encoder=NAME), or train one: pellucid train severity CONFIG.toml"
         )
+
+
+def kinds_of(operator: Operator) -> set[type[Operator]]:
+    """The classes of an operator's parts, where images have operators of their own; its class elsewhere."""
+    if isinstance(operator, Each):
+        return {kind for part in operator.parts for kind in kinds_of(part)}
+    return {type(operator)}
 
 
 def severity_cards() -> list[str]:
@@ -222,12 +250,11 @@ def _own(card: Card, device: str) -> NetworkSeverity:
 
     module, found = load_module(card.folder, "severity", device)
     assert isinstance(module, SeverityNetwork)
-    takes = found.data.get("takes", {})
-    return NetworkSeverity(
-        module,
-        float(found.data.get("calibration", {}).get("temperature", 1.0)),
-        found.name,
-        found.data.get("codec_sha256"),
-        tuple(takes.get("operators", ())),
-        tuple(takes["noise"]) if "noise" in takes else None,
-    )
+    takes, fitted = (found.data.get(key, {}) for key in ("takes", "calibration"))
+    try:
+        temperature = float(fitted.get("temperature", 1.0))
+        families, noise = tuple(map(str, takes.get("operators", ()))), takes.get("noise")
+        levels = None if noise is None else (float(noise[0]), float(noise[1]))
+    except (AttributeError, TypeError, ValueError, IndexError, KeyError) as error:
+        raise PriorError(f"{found.folder / 'card.json'}: its takes or calibration cannot be read: {error}") from error
+    return NetworkSeverity(module, temperature, found.name, found.data.get("codec_sha256"), families, levels)

@@ -18,11 +18,13 @@ from pellucid.nn.severity import PixelSeverity, SeverityEncoder
 from pellucid.noise import SeededNoise
 from pellucid.operators import Bicubic, GaussianBlur, Grey, Identity
 from pellucid.operators.base import Operator
+from pellucid.operators.each import each
 from pellucid.prior.base import Prior
 from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.problem import Observation, Problem
 from pellucid.process import DiscreteVP
 from pellucid.severity import AutoSeverity, NetworkSeverity, load_severity
+from pellucid.start.severity import Severity
 from pellucid.zoo import load_autoencoder
 from tests.latent import ToyAutoencoder, toy_latent_prior
 from tests.reference import flash as reference
@@ -170,3 +172,41 @@ def test_the_shipped_encoder_is_found_by_prior_and_operator() -> None:
 def test_a_folder_that_is_no_encoder(tmp_path: Path) -> None:
     with pytest.raises(PriorError, match=r"no card\.json"):
         load_severity(tmp_path)
+
+
+def test_blurs_of_their_own_are_one_kind_of_operator() -> None:
+    """A batch whose images have operators of their own gets the encoder of their family."""
+    prior = DiffusionPrior(latent_eps, codec=load_autoencoder("photo-vq"))
+    blurs = each([GaussianBlur((3, 32, 32), 1.0), GaussianBlur((3, 32, 32), 2.0)])
+    problem = Problem(torch.rand(2, 3, 32, 32), blurs, 0.05)
+    assert AutoSeverity().chosen(problem, prior).name == "photo-severity-blur"
+    mixed = each([GaussianBlur((3, 32, 32), 1.0), Bicubic((3, 32, 32), 1)])
+    with pytest.raises(CompatibilityError, match="Bicubic and GaussianBlur"):
+        AutoSeverity().check(Problem(torch.rand(2, 3, 32, 32), mixed, 0.05), prior)
+
+
+def test_noise_that_the_encoder_does_not_know_is_said() -> None:
+    prior = DiffusionPrior(latent_eps, codec=load_autoencoder("photo-vq"))
+    encoder = load_severity("photo-severity-blur")
+    blur, y = GaussianBlur((3, 32, 32), 1.0), torch.rand(1, 3, 32, 32)
+    encoder.check(Problem(y, blur, 0.05), prior)
+    for level in (0.01, 0.3):
+        with pytest.warns(UserWarning, match=f"trained for noise of 0.05 to 0.05, and the measurement's is {level}"):
+            encoder.check(Problem(y, blur, level), prior)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
+def test_temperatures_that_are_none(temperature: float) -> None:
+    with pytest.raises(CompatibilityError, match="temperature must be above 0"):
+        methods.flash(encoder="photo-severity-blur", temperature=temperature)
+
+
+def test_a_shortened_way_gets_no_more_noise_than_belongs_there() -> None:
+    """With share below 1 the paper's correction is that of the time it begins at."""
+    prior, s2 = toy_latent_prior(), torch.tensor([0.5], dtype=torch.float64)
+    start = Severity(Encoded(), "paper", c=1.0, share=0.1)
+    t = start.time(prior.process, s2)
+    noise = SeededNoise([0])
+    z = torch.zeros(1, 3, 8, 8, dtype=torch.float64)
+    added = start.corrected(z, s2, t, prior, noise) / noise.normal(z, 0, "start")
+    assert torch.allclose(added, prior.process.ratio(t).expand_as(added))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from pellucid.budget import Paces, Survey, severity_start, survey
+from pellucid.budget import Paces, Survey, severity_start, survey, with_share
 from pellucid.cli.case import Case
 from pellucid.cli.console import note
 from pellucid.cli.inputs import Job
@@ -46,7 +47,9 @@ def budgeted(setup: Setup, jobs: Sequence[Job], make: Callable[[Job], Case], *, 
     if request.seconds is not None:
         left = request.seconds - (time.perf_counter() - began)
         method = found.within_seconds(method, process, max(0.0, left) / request.samples)
-    share, calls = severity_start(method).share, found.forecast(method, process).calls.double().mean()
+    share = math.floor(severity_start(method).share * 1e4) / 1e4  # as it is printed, and within the budget
+    method = with_share(method, share)
+    calls = found.forecast(method, process).calls.double().mean()
     if not quiet:
         note(f"{len(found.s2)} pictures, {float(calls):.4g} network calls each in the mean: share={share:.4g}")
     return replace(setup, options={**setup.options, "share": share})

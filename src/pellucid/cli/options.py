@@ -20,7 +20,12 @@ Output = Annotated[
     typer.Option("--output", "-o", help="A file; for several pictures an existing folder.", show_default=False),
 ]
 OperatorText = Annotated[
-    str, typer.Option("--operator", "-A", help="What happened to the picture; see `pellucid list operators`.")
+    str,
+    typer.Option(
+        "--operator",
+        "-A",
+        help="What happened to the picture; see `pellucid list operators`. A number may be ?, docs/blind.md.",
+    ),
 ]
 Noise = Annotated[float, typer.Option("--noise", "-n", help="Standard deviation of the noise; white is 1.")]
 Gain = Annotated[float | None, typer.Option(help="Poisson noise of variance gain * A(x), beside --noise: 1 / photons.")]

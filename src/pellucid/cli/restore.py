@@ -50,11 +50,11 @@ def restore(
     ] = None,
     max_nfe: Annotated[
         float | None,
-        typer.Option(help="For flash: network calls a picture in the mean over all of them; they then begin later."),
+        typer.Option(help="For flash: at most so many network calls a picture, in the mean over all pictures."),
     ] = None,
     seconds: Annotated[
         float | None,
-        typer.Option(help="Time limit a picture; keeps what is reached. For flash: of all, which then begin later."),
+        typer.Option(help="Time limit a picture; what is reached is kept. For flash: aim for all pictures together."),
     ] = None,
     max_side: MaxSide = None,
     shape: Annotated[

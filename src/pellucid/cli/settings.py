@@ -162,6 +162,8 @@ def understand(request: Request) -> Setup:
             )
         if request.max_nfe is not None:
             severity_start(method)
+            if "share" not in preset.options:
+                raise ConfigError(f"--max-nfe shortens the way of flash; {preset.name} takes no steps to begin with")
         budgeted = isinstance(method.start, Severity) and "share" in preset.options
         budgeted = budgeted and (request.max_nfe is not None or request.seconds is not None)
     shape, device = _shape(request.shape), _device(request.device)

@@ -34,8 +34,9 @@ def flash(
     Reference: Fabian, Tinaz and Soltanolkotabi, Adapt and Diffuse: Sample-adaptive Reconstruction via Latent Diffusion
     Models, ICML 2024.
 
-    Equations: (z_hat, s2) and t* by matching SNR in `Severity`; the steps are the inner method's, those of its grid
-    that lie below t* (`Below`). The encoder's pass is not counted in NFE.
+    Equations: t* has the SNR alpha^2 / sigma^2 = 1 / s2 (`Severity`). It begins at z = alpha_t* z_hat ("exact"), at
+    sqrt(1 - c s2) z_hat + sqrt(c s2) n ("paper"), or at z_hat carried up by DDIM inversion ("inversion"); the steps are
+    the inner method's, those of its grid that lie below t* (`Below`). The encoder's pass is not counted in NFE.
 
     Differences: z = alpha_t* z_hat instead of the paper's correction noise, which a white error does not need
     (`rule="paper"` has it, with c = 1.1 to 1.2); with fewer times than 1000 the start may lie between them, not only on
@@ -43,13 +44,16 @@ def flash(
     sampler: c s2 as correction noise, 1000 steps, the first call one step below the matched time, eta |r|.
 
     Limits: what the encoder got wrong without knowing stays: on measurements unlike those that it was trained for, it
-    starts too late. A wrong encoder costs little only where its family contains the true degradation.
+    starts too late; `docs/reproduction.md`, F5, has what a wrong encoder costs. z_hat is an average over all pictures
+    that y leaves possible: samples from it are too alike with rule="exact" (`pellucid verify flash`), less so with
+    "paper". Where only a few steps of a coarse grid are left, Latent-DPS's steps overshoot: to save calls, shorten the
+    way (`share`, --max-nfe), not the grid.
 
     Args:
         inner: the method that goes on from there: a name with options, "gml-dps:weight=0.05", or a `Method`; "none" is
             the prior alone, which needs no operator.
         encoder: a severity encoder's name or folder; "auto" is a shipped one that suits prior and operator.
-        nfe: calls of the whole way down, from which each image takes the last ones; 1000 is DDPM.
+        nfe: calls of the whole way down, of which each image takes the last ones only; 1000 is DDPM.
         rule: see `Severity`: exact, paper, released or inversion.
         c: the paper's noise correction, for rule="paper" and "released".
         match: t* is one of the inner method's times, as in the paper; otherwise any.

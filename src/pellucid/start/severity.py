@@ -147,7 +147,10 @@ class Severity(Start):
 
     def corrected(self, z: Tensor, s2: Tensor, t: Tensor, prior: Prior, noise: Noise) -> Tensor:
         """z_hat with the paper's correction noise."""
-        variance = self.c * s2.double().cpu()
+        s2 = s2.double().cpu()
+        if self.share < 1:  # of a shortened way, only as much noise as there is at its time
+            s2 = torch.minimum(s2, prior.process.ratio(t) ** 2)
+        variance = self.c * s2
         if (variance >= 1).any():
             largest = float(variance.max())
             warnings.warn(
