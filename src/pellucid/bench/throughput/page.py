@@ -91,7 +91,7 @@ that share of the time, so that the pictures need from a few network calls to al
 
 Efficiency is (sum of NFE x seconds of one bare call on a full batch / batch) / seconds: 1 would be a machine that does
 nothing but full network calls. Bare calls are timed before and after every run in the same process, and the ways take
-turns; figures are medians over the turns. Where other programs used the processor at the same time, wall time says
+turns; figures are medians over their rounds. Where other programs used the processor at the same time, wall time says
 little about a way, and seconds are those that the processor spent on it.
 """
 
@@ -154,7 +154,7 @@ def _ending(studies: Sequence[dict[str, Any]]) -> Iterator[str]:
     if not any(study["device"].startswith("cuda") for study in studies):
         yield ""
         yield (
-            "None of this was measured on a GPU: there was none. `--device cuda` measures it there, where a call on a "
+            "None of this was measured on a GPU. `--device cuda` measures it there, where a call on a "
             "few pictures costs about what a full batch costs, so that one by one and shrinking batches must lose more."
         )
     yield ""
