@@ -13,6 +13,7 @@ from typing import Any
 from pellucid.bench import provenance
 from pellucid.bench.alike import require_alike
 from pellucid.bench.execute import Setting
+from pellucid.bench.hashes import of_networks
 from pellucid.bench.jobs import Job
 from pellucid.bench.plan import Plan
 from pellucid.bench.pool import work
@@ -146,6 +147,7 @@ def record(experiment: Experiment, source: str, workers: int) -> dict[str, Any]:
         "metrics": {m: _metric_text(m, plan) for m in plan.metrics},
         "images": [{"name": i.name, "sha256": i.sha256, "shape": list(i.shape)} for i in experiment.images],
         "priors": experiment.fingerprints,
+        "networks": _networks(experiment),
         "device": experiment.device,
         "precision": experiment.precision,
         "workers": workers,
@@ -155,6 +157,13 @@ def record(experiment: Experiment, source: str, workers: int) -> dict[str, Any]:
         "written": provenance.now(),
         "keys": [key for job in experiment.jobs for key in job.keys],
     }
+
+
+def _networks(experiment: Experiment) -> dict[str, str]:
+    """What methods name besides priors, such as severity encoders, with their hashes."""
+    runs = dict.fromkeys(job.run for job in experiment.jobs)
+    found = (of_networks(run.name, {**run.preset.options, **dict(run.given)}) for run in runs)
+    return {name: digest for part in found for name, digest in part.items()}
 
 
 def _metric_text(name: str, plan: Plan) -> str:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pellucid.bench.claims.results import save_table
-from pellucid.bench.hashes import of_networks
+from pellucid.bench.hashes import of_network
 from pellucid.bench.priors import fingerprint
 from pellucid.bench.run import save_json
 from pellucid.bench.store import Store
@@ -125,7 +125,7 @@ def _record(plan: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[
         "crop": data["crop"],
         "priors": plan["priors"],
         "weights": {name: _weights(name, digest) for name, digest in plan["priors"].items()},
-        "networks": _networks(rows),
+        "networks": {name: _unchanged(name, digest) for name, digest in plan.get("networks", {}).items()},
         "precision": plan["precision"],
         "metrics": plan["metrics"],
         "tasks": {task["name"]: task["operator"] for task in plan["plan"]["task"]},
@@ -137,10 +137,11 @@ def _record(plan: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[
     }
 
 
-def _networks(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """What the methods' options name besides, such as severity encoders, by the sha256 of its card."""
-    named = dict.fromkeys((row["method"], row["options"]) for row in rows if "options" in row)
-    return {name: digest for method, text in named for name, digest in of_networks(method, json.loads(text)).items()}
+def _unchanged(network: str, digest: str) -> str:
+    """The hash of a network that a method named. Raises `ConfigError` where it is no longer the one of the run."""
+    if of_network(find(network)) != digest:
+        raise ConfigError(f"the network {network} is not the one that was run ({digest[:12]}...); run it again")
+    return digest
 
 
 def _weights(prior: str, digest: str) -> str:
