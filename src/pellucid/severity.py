@@ -77,7 +77,7 @@ class NetworkSeverity:
         if self.noise is None or torch.as_tensor(problem.gain).any():
             return
         low, high = (float(problem.std.min()), float(problem.std.max()))
-        quiet = low < self.noise[0] / SLACK
+        quiet = 0 < low < self.noise[0] / SLACK  # 0 is also what is said where nothing is known
         if quiet or high > self.noise[1] * SLACK:
             known = f"{self.noise[0]:g} to {self.noise[1]:g}"
             warnings.warn(

@@ -10,7 +10,6 @@ from pellucid.errors import CompatibilityError
 from pellucid.grid import Below, Nowhere
 from pellucid.method import Method
 from pellucid.methods.words import understood
-from pellucid.severity import AutoSeverity, load_severity
 from pellucid.start.severity import Constant, Encoder, Rule, Severity
 from pellucid.transition import DDIM
 
@@ -116,6 +115,8 @@ def _released(inner: str | Method) -> str | Method:
 
 
 def _encoder(encoder: str | Path | Encoder, temperature: float | None) -> Encoder:
+    from pellucid.severity import AutoSeverity, load_severity
+
     if encoder == "auto":
         return AutoSeverity(temperature)
     if isinstance(encoder, str | Path):
