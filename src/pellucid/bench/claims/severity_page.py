@@ -39,7 +39,8 @@ INTRODUCTION = """\
 
 `flash` begins where a severity encoder says: from a measurement it tells a latent z_hat, and the variance of z_hat's
 error. This page asks whether that variance is right, what it follows, and what the steps after it cost, on pictures
-that no training saw; the temperature was fitted to half of them, and the first table has the other half. The [method's page](methods/flash.md) has the equations."""
+that no training saw; the temperature was fitted to half of them, and the first table has the other half. The
+[method's page](methods/flash.md) has the equations."""
 EXPERIMENT = (
     "`python -m pellucid.bench.claims.severity measure`: predicted and true variances of z_hat's error on 24 held-out "
     "pictures, 256 pixels, ten levels of blur each. See [severity](severity.md)."
