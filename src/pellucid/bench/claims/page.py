@@ -53,7 +53,8 @@ their criteria were written before any of its results were seen; how many pictur
 on slices of 256, was cut to what a core could do, and the options were tried on a box after its hole had been looked
 at. Of Flash-Diffusion, a half-trained encoder had been tried on eight pictures before the parts and their criteria were
 written; after the first twelve pictures a fixed start of 2 steps and shares of the predicted steps were added to its
-starts, and after all sixteen the parts of F4 on Fréchet distance; the pictures shown for F2 are chosen."""
+starts, and after all sixteen the parts of F4 on Fréchet distance and the mixed batch; the pictures shown for F2 are
+chosen."""
 
 
 @dataclass(frozen=True)
