@@ -190,8 +190,8 @@ def _known(entries: Sequence[Run]) -> str:
         return said
     return f"""\
 {said} So the shipped and the short trainings do not bear the argument out: they undo the darkening about as badly as
-the noise, and take it for the harder of the two. A network of four figures of the picture that is trained to the end, on
-pictures from black to white, where the light can be told, does (a test in `tests/test_severity.py`)."""
+the noise, and take it for the harder of the two. A network of four figures of the picture that is trained to the end,
+on pictures from black to white, where the light can be told, does (a test in `tests/test_severity.py`)."""
 
 
 def _heads(found: Run) -> Iterator[str]:
