@@ -106,6 +106,7 @@ def opening(runs: Run, path: Path) -> None:
         ends = [min(everything) / 1.2, max(everything) * 1.2]
         axes.plot(ends, ends, "-", color=GREY, linewidth=0.8)
         axes.set(xscale="log", yscale="log", xlim=ends, ylim=ends, xlabel="of y = c x", ylabel="of the noisy picture")
+        axes.tick_params(which="minor", labelbottom=False)  # labels of half a decade run into each other
         axes.set_title(f"{key} variance", fontsize=10)
         axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
