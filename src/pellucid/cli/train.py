@@ -78,6 +78,12 @@ def parameter(config: Config, until: Until = None, init: Init = None, out: Out =
     _run("parameter", config, until, init=init, out=out)
 
 
+@app.command("dirac")
+def dirac(config: Config, until: Until = None, init: Init = None, out: Out = None) -> None:
+    """A network that reverses a degradation step by step, for the method dirac."""
+    _run("dirac", config, until, init=init, out=out)
+
+
 @app.command("ship")
 def ship(
     run: Annotated[Path, typer.Argument(help="The run's folder, or its TOML file.")],

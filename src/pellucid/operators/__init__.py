@@ -10,7 +10,7 @@ from pellucid.operators.color import Grey
 from pellucid.operators.combined import Stack, Sum
 from pellucid.operators.convolution import KernelBlur, MotionBlur, kernel_blur
 from pellucid.operators.diagonal import Diagonal, Identity
-from pellucid.operators.family import BlurFamily, Family, MaskFamily, RandomMaskFamily
+from pellucid.operators.families import BlurFamily, Family, MaskFamily, RandomMaskFamily
 from pellucid.operators.hadamard import WalshHadamard
 from pellucid.operators.jpeg import JPEG
 from pellucid.operators.mask import Mask, SoftMask

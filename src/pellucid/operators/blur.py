@@ -72,6 +72,7 @@ class GaussianBlur(AnisotropicBlur):
         super().__init__(
             image_shape, std, std, kernel_size=kernel_size, truncate=truncate, boundary=boundary, rcond=rcond
         )
+        self.hold("std", per_image(std, "std", at_least=0))
 
 
 class UniformBlur(Separable):

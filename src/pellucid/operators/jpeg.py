@@ -49,6 +49,7 @@ class JPEG(Operator):
         super().__init__(image_shape, batch=common_batch(quality))
         self.rounding: Rounding = rounding
         qualities = per_image(quality, "quality", at_least=1, at_most=100)
+        self.hold("quality", qualities)
         self.hold("luma", _scaled(LUMA, qualities))
         self.hold("chroma", _scaled(CHROMA, qualities))
         self.hold("cosines", _cosines()[None])

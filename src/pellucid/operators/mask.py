@@ -114,6 +114,8 @@ class SoftMask(Diagonal):
         stds = per_image(std, "std", at_least=0)
         weights = torch.stack([_soft_hole(h, w, float(s), power) for s in stds])[:, None]
         super().__init__(image_shape, weights[0] if torch.as_tensor(std).ndim == 0 else weights, rcond=rcond)
+        self.power = power
+        self.hold("std", stds)
 
 
 def _soft_hole(h: int, w: int, std: float, power: float) -> Tensor:

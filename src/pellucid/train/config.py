@@ -298,6 +298,41 @@ class SeverityConfig(RunConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DiracConfig(RunConfig):
+    """Dirac's network: `[network]` is a UNet's, or `class = "songunet"` or `"UNet2DModel"` with its own.
+
+    Args:
+        family: the degradations A_t: "blur", "hole:widest=40", "views:least=16" (`pellucid.operators.families`).
+        noise: sigma_0 and sigma_1 of sigma_t = sigma_0 (sigma_1 / sigma_0)^t, in [0, 1] units.
+        look_ahead: delta_t of the incremental reconstruction loss, in [0, 1]: 0 is eq. (12), 1 is eq. (28).
+        weighting: "inverse-variance", 1 / sigma_t^2 (the paper's and the code's), or "uniform".
+        predicts: "x0" (the paper's), "degraded", that is A_t(x_0), or "noise".
+        increment: d above 0: the network also learns (A_{t-d}(x_0) - A_t(x_0)) / d, to step without the family.
+        severity: whether a small head learns to tell t from a measurement.
+        sigma_data: standard deviation of pictures in [-1, 1], for our UNet's preconditioning.
+    """
+
+    family: str
+    noise: tuple[float, float] = (0.01, 0.05)
+    look_ahead: float = 1.0
+    weighting: str = "inverse-variance"
+    predicts: str = "x0"
+    increment: float = 0.0
+    severity: bool = True
+    sigma_data: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _among("weighting", self.weighting, ("inverse-variance", "uniform"))
+        _among("predicts", self.predicts, ("x0", "degraded", "noise"))
+        for name in ("look_ahead", "increment"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be in [0, 1], not {getattr(self, name)}")
+        if self.predicts != "x0" and self.increment == 0:
+            raise ConfigError(f"predicts = {self.predicts!r} steps by what the network learns: set increment above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ParameterConfig(RunConfig):
     """A head that tells an operator's parameters from the measurement: `[network]` may say its hidden `width`.
 

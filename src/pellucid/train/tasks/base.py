@@ -86,6 +86,12 @@ class Task(ABC):
         module = self.model if name == next(iter(self.objectives)) else self.objectives[name]
         return [p for p in module.parameters() if p.requires_grad]
 
+    def begin(self, source: str) -> None:
+        """Copies the weights of a shipped or imported network into the model, which begins from them."""
+        from pellucid.train.init import initialise
+
+        initialise(self.model, source)
+
     def maintain(self, step: int, averages: Mapping[str, Tensor]) -> None:
         """Called before a step; may replace the model's parameters, and then their `averages` too, by name."""
 

@@ -11,6 +11,7 @@ from pellucid.errors import ConfigError, UnknownNameError
 from pellucid.train.config import (
     AutoencoderConfig,
     DenoiserConfig,
+    DiracConfig,
     LatentPriorConfig,
     ParameterConfig,
     PriorConfig,
@@ -18,10 +19,11 @@ from pellucid.train.config import (
     SeverityConfig,
     SupervisedConfig,
 )
-from pellucid.train.init import initialise, with_network
+from pellucid.train.init import with_network
 from pellucid.train.tasks.autoencoder import AutoencoderTask
 from pellucid.train.tasks.base import Task
 from pellucid.train.tasks.denoiser import DenoiserTask
+from pellucid.train.tasks.dirac import DiracTask
 from pellucid.train.tasks.parameter import ParameterTask
 from pellucid.train.tasks.prior import LatentPriorTask, PriorTask
 from pellucid.train.tasks.severity import SeverityTask
@@ -32,6 +34,7 @@ TASKS: dict[str, tuple[type[RunConfig], Any]] = {
     "autoencoder": (AutoencoderConfig, AutoencoderTask),
     "latent-prior": (LatentPriorConfig, LatentPriorTask),
     "denoiser": (DenoiserConfig, DenoiserTask),
+    "dirac": (DiracConfig, DiracTask),
     "parameter": (ParameterConfig, ParameterTask),
     "severity": (SeverityConfig, SeverityTask),
     "supervised": (SupervisedConfig, SupervisedTask),
@@ -87,7 +90,7 @@ def make_task(kind: str, config: RunConfig, begin: bool = True) -> Task:
         raise ConfigError(f"[network], [source] or [crop] of this configuration cannot be used: {said}") from error
     _check_sides(task, config)
     if begin and config.init is not None:
-        initialise(task.model, config.init)
+        task.begin(config.init)
     return task
 
 

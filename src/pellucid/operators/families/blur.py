@@ -1,8 +1,7 @@
-"""Families of operators t -> A_t, from (nearly) nothing at t = 0 to the full degradation at t = 1."""
+"""Gaussian blurs of growing width."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -11,35 +10,15 @@ from torch import Tensor
 from pellucid.errors import OperatorError
 from pellucid.operators.base import Operator
 from pellucid.operators.blur import GaussianBlur
+from pellucid.operators.diagonal import Identity
+from pellucid.operators.families.base import Family
 from pellucid.operators.kernels import Boundary, gaussian_taps
-from pellucid.operators.mask import Mask, SoftMask
-from pellucid.operators.parameters import PerImage, per_image, picture_shape
+from pellucid.operators.parameters import PerImage, per_image
 from pellucid.operators.schedules import DIRAC_BLUR
+from pellucid.operators.separable import Separable
 from pellucid.typing import Shape
 
-
-class Family(ABC):
-    """A_t for t in [0, 1], a number or (b,) for every image its own.
-
-    Args:
-        image_shape: (c, h, w).
-
-    Attributes:
-        distance: how far A_0 is from the identity: the most that any pixel of any picture in [0, 1] may change.
-    """
-
-    distance: float = 0.0
-
-    def __init__(self, image_shape: Shape) -> None:
-        self.image_shape: Shape = picture_shape(image_shape)
-
-    def at(self, t: PerImage) -> Operator:
-        """A_t; t may be a number, or (b,) for a batch. Raises `OperatorError` outside [0, 1]."""
-        times = per_image(t, "t", at_least=0, at_most=1)
-        return self._at(times[0] if torch.as_tensor(t).ndim == 0 else times)
-
-    @abstractmethod
-    def _at(self, t: Tensor) -> Operator: ...
+NEGLIGIBLE = 1e-10  # singular values of a narrower blur below this share carry nothing that a wider one shows
 
 
 class BlurFamily(Family):
@@ -92,6 +71,14 @@ class BlurFamily(Family):
         std = torch.lerp(self.stds[left], self.stds[left + 1], place - left)
         return torch.where(std < self.identity_below, 0, std)
 
+    def time_at(self, std: Tensor) -> Tensor:
+        """The smallest t with std(t) >= std; inf above the widest."""
+        right = torch.searchsorted(self.stds, std.double().contiguous()).clamp(1, len(self.stds) - 1)
+        low, high = self.stds[right - 1], self.stds[right]
+        share = torch.where(high > low, (std - low) / torch.where(high > low, high - low, 1), 0).clamp(min=0)
+        t = (right - 1 + share) / (len(self.stds) - 1)
+        return torch.where(std <= self.stds[0], 0, torch.where(std > self.stds[-1] + 1e-9, torch.inf, t.clamp(max=1)))
+
     def _at(self, t: Tensor) -> GaussianBlur:
         return GaussianBlur(
             self.image_shape,
@@ -101,41 +88,17 @@ class BlurFamily(Family):
             boundary=self.boundary,
         )
 
+    def transition(self, s: PerImage, t: PerImage) -> Separable:
+        """B_t B_s^+ along rows and columns, in float64: exact, since what B_s drops B_t drops as well."""
+        early, late = self.at(s), self.at(t)
+        rows, columns = (
+            late.get_buffer(name) @ torch.linalg.pinv(early.get_buffer(name), rtol=NEGLIGIBLE)
+            for name in ("rows", "columns")
+        )
+        shared = len(rows) == 1
+        return Separable(self.image_shape, rows[0] if shared else rows, columns[0] if shared else columns)
 
-class MaskFamily(Family):
-    """Dirac's inpainting: a soft hole of std = narrowest + t (widest - narrowest) pixels; at t = 0 none at all.
-
-    Args:
-        image_shape: (c, h, w).
-        widest: in pixels; by default 50 at 256 pixels (faces; ImageNet has 30), and in proportion.
-        narrowest: towards t = 0.
-        power: of the profile.
-    """
-
-    def __init__(
-        self, image_shape: Shape, widest: float | None = None, *, narrowest: float = 0.1, power: float = 4.0
-    ) -> None:
-        super().__init__(image_shape)
-        self.widest = 50.0 * min(self.image_shape[1:]) / 256 if widest is None else widest
-        self.narrowest, self.power = narrowest, power
-
-    def _at(self, t: Tensor) -> SoftMask:
-        std = torch.where(t > 0, self.narrowest + t * (self.widest - self.narrowest), 0)
-        return SoftMask(self.image_shape, std, power=self.power)
-
-
-class RandomMaskFamily(Family):
-    """Flash-Diffusion's varying inpainting: a fraction `most` t of the pixels is missing, holes that only grow.
-
-    Args:
-        image_shape: (c, h, w).
-        most: missing at t = 1.
-        seed: of the map that decides which go first.
-    """
-
-    def __init__(self, image_shape: Shape, most: float = 0.8, *, seed: int = 0) -> None:
-        super().__init__(image_shape)
-        self.most, self.seed = most, seed
-
-    def _at(self, t: Tensor) -> Mask:
-        return Mask.random(self.image_shape, self.most * t, self.seed)
+    def time_of(self, operator: Operator) -> Tensor | None:
+        if isinstance(operator, Identity):
+            return torch.zeros(1, dtype=torch.float64)
+        return self.time_at(operator.get_buffer("std")) if isinstance(operator, GaussianBlur) else None

@@ -1,0 +1,94 @@
+"""Dirac's forward process: the degradation itself, ever stronger, under ever louder noise."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pellucid.errors import require_range
+from pellucid.operators.families.base import Family
+from pellucid.process import Process
+from pellucid.typing import Shape
+
+KEPT = 8  # picture shapes whose families a process remembers
+
+
+class NoiseSchedule(ABC):
+    """sigma_t for t in [0, 1], rising; in [0, 1] units of pictures."""
+
+    @abstractmethod
+    def std(self, t: Tensor) -> Tensor:
+        """sigma_t."""
+
+    @abstractmethod
+    def time(self, std: Tensor) -> Tensor:
+        """The inverse, clamped to [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Geometric(NoiseSchedule):
+    """sigma_t = low (high / low)^t: Dirac's, with 0.01 and 0.05 (METHODS 1.2).
+
+    Raises:
+        CompatibilityError: low is not above 0, or not below high.
+    """
+
+    low: float = 0.01
+    high: float = 0.05
+
+    def __post_init__(self) -> None:
+        require_range("the lowest noise", self.low, 0, above=True)
+        require_range("the highest noise", self.high, self.low, above=True)
+
+    def std(self, t: Tensor) -> Tensor:
+        return self.low * (self.high / self.low) ** t
+
+    def time(self, std: Tensor) -> Tensor:
+        ratio = torch.log(torch.tensor(self.high / self.low, dtype=torch.float64))
+        return (torch.log(std.double() / self.low) / ratio).clamp(0, 1)
+
+
+class Degradation(Process):
+    """y_t = A_t(x_0) + sigma_t z, t in [0, 1]: a stochastic degradation process.
+
+    Fabian, Tinaz and Soltanolkotabi, DiracDiffusion, ICML 2024, sec. 3.1. alpha_t is 1. At t = 0 there is a little
+    noise left, and A_0 is the identity or near it.
+
+    Args:
+        family: A_t for pictures of a shape; a `Family` makes the process one of that shape alone.
+        noise: sigma_t.
+    """
+
+    t_max = 1.0
+
+    def __init__(self, family: Callable[[Shape], Family] | Family, noise: NoiseSchedule | None = None) -> None:
+        self.family_of: Callable[[Shape], Family] = (lambda _: family) if isinstance(family, Family) else family
+        self.noise = noise or Geometric()
+        self._families: dict[Shape, Family] = {}
+
+    def family(self, image_shape: Shape) -> Family:
+        """A_t for pictures of a shape (c, h, w)."""
+        shape = tuple(image_shape)
+        if shape not in self._families:
+            while len(self._families) >= KEPT:
+                self._families.pop(next(iter(self._families)))
+            self._families[shape] = self.family_of(shape)
+        return self._families[shape]
+
+    def alpha(self, t: Tensor) -> Tensor:
+        return torch.ones_like(t)
+
+    def sigma(self, t: Tensor) -> Tensor:
+        return self.noise.std(t)
+
+    def time_at_ratio(self, ratio: Tensor) -> Tensor:
+        return self.noise.time(ratio)
+
+    def mean(self, x0: Tensor, t: Tensor) -> Tensor:
+        """M_t(x_0) = A_t(x_0)."""
+        mean: Tensor = self.family(tuple(x0.shape[1:])).at(t)(x0)
+        return mean

@@ -1,0 +1,63 @@
+"""Families of operators t -> A_t, from (nearly) nothing at t = 0 to the full degradation at t = 1."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+
+import torch
+from torch import Tensor
+
+from pellucid.operators.base import Operator
+from pellucid.operators.parameters import PerImage, per_image, picture_shape
+from pellucid.typing import Shape
+
+KEPT = 4  # operators that a family remembers: a reverse step asks for A_t and A_s, the next one for A_s again
+
+
+class Family(ABC):
+    """A_t for t in [0, 1], a number or (b,) for every image its own. Severity grows with t.
+
+    Dirac's Definition 3.2: A_t is more severe than A_s if some A_{s->t} has A_t = A_{s->t} A_s, so that nothing comes
+    back on the way up (Fabian, Tinaz and Soltanolkotabi, DiracDiffusion, ICML 2024).
+
+    Args:
+        image_shape: (c, h, w).
+
+    Attributes:
+        distance: how far A_0 is from the identity: the most that any pixel of any picture in [0, 1] may change.
+        nested: whether A_{s->t} exists for all s < t, which tests show; otherwise severity is known by measurement.
+    """
+
+    distance: float = 0.0
+    nested: bool = True
+
+    def __init__(self, image_shape: Shape) -> None:
+        self.image_shape: Shape = picture_shape(image_shape)
+        self._made: OrderedDict[tuple[bool, tuple[float, ...]], Operator] = OrderedDict()
+
+    def at(self, t: PerImage) -> Operator:
+        """A_t; t may be a number, or (b,) for a batch. Raises `OperatorError` outside [0, 1]."""
+        times = per_image(t, "t", at_least=0, at_most=1)
+        single = torch.as_tensor(t).ndim == 0
+        key = (single, tuple(times.tolist()))
+        if key not in self._made:
+            self._made[key] = self._at(times[0] if single else times)
+            while len(self._made) > KEPT:
+                self._made.popitem(last=False)
+        self._made.move_to_end(key)
+        return self._made[key]
+
+    @abstractmethod
+    def _at(self, t: Tensor) -> Operator: ...
+
+    def transition(self, s: PerImage, t: PerImage) -> Operator | None:
+        """A_{s->t}, s <= t, for pictures that are A_s(x) already; None where the family has none to offer."""
+        return None
+
+    def time_of(self, operator: Operator) -> Tensor | None:
+        """The smallest t at which A_t is at least as severe as `operator`, (1,) or (b,); None where it cannot tell.
+
+        Above 1 (inf) where even A_1 is less severe.
+        """
+        return None

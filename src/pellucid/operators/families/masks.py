@@ -1,0 +1,83 @@
+"""Holes that grow."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pellucid.operators.base import Operator
+from pellucid.operators.diagonal import Diagonal, Identity
+from pellucid.operators.families.base import Family
+from pellucid.operators.mask import Mask, SoftMask
+from pellucid.operators.parameters import PerImage, per_image
+from pellucid.typing import Shape
+
+
+class MaskFamily(Family):
+    """Dirac's inpainting: a soft hole of std = narrowest + t (widest - narrowest) pixels; at t = 0 none at all.
+
+    Args:
+        image_shape: (c, h, w).
+        widest: in pixels; by default 50 at 256 pixels (faces; ImageNet has 30), and in proportion.
+        narrowest: towards t = 0.
+        power: of the profile.
+    """
+
+    def __init__(
+        self, image_shape: Shape, widest: float | None = None, *, narrowest: float = 0.1, power: float = 4.0
+    ) -> None:
+        super().__init__(image_shape)
+        self.widest = 50.0 * min(self.image_shape[1:]) / 256 if widest is None else widest
+        self.narrowest, self.power = narrowest, power
+
+    def std(self, t: Tensor) -> Tensor:
+        """The hole's width at t."""
+        return torch.where(t > 0, self.narrowest + t * (self.widest - self.narrowest), 0)
+
+    def _at(self, t: Tensor) -> SoftMask:
+        return SoftMask(self.image_shape, self.std(t), power=self.power)
+
+    def transition(self, s: PerImage, t: PerImage) -> Mask:
+        """m_t / m_s, pixel by pixel; 0 where nothing was left at s."""
+        early, late = (self._weights(time) for time in (s, t))
+        ratio = torch.where(early > 0, late / torch.where(early > 0, early, 1), 0)
+        return Mask(self.image_shape, ratio[0] if len(ratio) == 1 else ratio)
+
+    def _weights(self, t: PerImage) -> Tensor:
+        """m_t, (1 or b, 1, h, w) float64."""
+        times = per_image(t, "t", at_least=0, at_most=1)
+        operator = SoftMask(self.image_shape, self.std(times), power=self.power)
+        assert isinstance(operator, Diagonal)
+        return operator.get_buffer("weights")
+
+    def time_of(self, operator: Operator) -> Tensor | None:
+        if isinstance(operator, Identity):
+            return torch.zeros(1, dtype=torch.float64)
+        if not isinstance(operator, SoftMask) or operator.power != self.power:
+            return None
+        std = operator.get_buffer("std")
+        t = (std - self.narrowest) / (self.widest - self.narrowest)
+        return torch.where(std == 0, 0, torch.where(t > 1 + 1e-9, torch.inf, t.clamp(1e-12, 1)))
+
+
+class RandomMaskFamily(Family):
+    """Flash-Diffusion's varying inpainting: a fraction `most` t of the pixels is missing, holes that only grow.
+
+    Args:
+        image_shape: (c, h, w).
+        most: missing at t = 1.
+        seed: of the map that decides which go first.
+    """
+
+    def __init__(self, image_shape: Shape, most: float = 0.8, *, seed: int = 0) -> None:
+        super().__init__(image_shape)
+        self.most, self.seed = most, seed
+
+    def _at(self, t: Tensor) -> Mask:
+        return Mask.random(self.image_shape, self.most * t, self.seed)
+
+    def transition(self, s: PerImage, t: PerImage) -> Mask:
+        """The holes of t: those of s are among them."""
+        mask = self.at(t)
+        assert isinstance(mask, Mask)
+        return mask

@@ -1,0 +1,144 @@
+"""Training of Dirac's network on a stochastic degradation process."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from pellucid.degradation import Degradation, Geometric
+from pellucid.metrics.pixels import psnr
+from pellucid.nn.restorer import DiracNetwork
+from pellucid.operators.families.named import family
+from pellucid.train.config import DiracConfig
+from pellucid.train.init import initialise
+from pellucid.train.tasks.base import DEGRADATION, Batch, Task
+from pellucid.typing import expand
+
+CHECKED = (0.25, 0.5, 1.0)  # times of the validation
+
+
+class DiracTask(Task):
+    """The incremental reconstruction loss (Fabian et al., DiracDiffusion, ICML 2024, eq. 12, 14 and 28)."""
+
+    kind = "dirac"
+    training = "dirac"
+    config: DiracConfig
+    model: DiracNetwork
+
+    def __init__(self, config: DiracConfig) -> None:
+        super().__init__(config)
+        torch.manual_seed(config.seed)
+        self.process = Degradation(family(config.family), Geometric(*config.noise))
+        words = {"channels": config.channels, **config.network}
+        self.model = DiracNetwork(
+            words, config.predicts, config.increment > 0, config.sigma_data, config.severity
+        )
+        self.network = self.model.config
+        self.objectives = {"restorer": DiracObjective(self.model, self.process, config)}
+
+    def begin(self, source: str) -> None:
+        initialise(self.model.restorer, source)
+
+    def signature(self) -> dict[str, Any]:
+        return {"network": self.network, "family": self.config.family, "noise": list(self.config.noise)}
+
+    def card(self, model: nn.Module) -> dict[str, Any]:
+        config = self.config
+        window = {"window": config.source["window"]} if "window" in config.source else {}
+        return {
+            "network": self.network,
+            "process": {"family": config.family, "noise": list(config.noise), "increment": config.increment},
+            "look_ahead": config.look_ahead,
+            "range": "pictures in [0, 1]",
+            **window,
+        }
+
+    def batch(self, step: int, slot: int) -> Batch:
+        x0 = self.pictures(step, slot)
+        rng = np.random.default_rng([self.config.seed, step, slot, DEGRADATION])
+        t = torch.from_numpy(rng.uniform(size=len(x0)))
+        low, high = (math.log(value) for value in self.config.noise)
+        levels = torch.from_numpy(np.exp(rng.uniform(low, high, len(x0))))
+        z, other = (torch.from_numpy(rng.standard_normal(tuple(x0.shape), dtype=np.float32)) for _ in range(2))
+        mean = self.process.mean(x0, t)
+        seen = mean + expand(levels, x0) * other
+        return {"x0": x0, "t": t, "y": mean + expand(self.process.sigma(t), x0) * z, "seen": seen, "mean": mean}
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        pictures = self.held_out()
+        if pictures is None:
+            return {}
+        assert isinstance(model, DiracNetwork)
+        figures = {}
+        for t in CHECKED:
+            after, before = restoration_psnr(model, self.process, pictures, t)
+            figures |= {f"psnr_{t:g}": float(np.mean(after)), f"psnr_input_{t:g}": float(np.mean(before))}
+        return figures
+
+    def sample(self, model: nn.Module) -> Tensor | None:
+        assert isinstance(model, DiracNetwork)
+        batch = self.batch(0, 10**6)
+        device = next(model.parameters()).device
+        y, t = batch["y"][:4].to(device), batch["t"][:4]
+        with torch.no_grad():
+            return torch.cat([y, model(y, self.process.sigma(t).to(y))[0].float()])
+
+
+class DiracObjective(nn.Module):
+    """w_t |A_tau(Phi) - A_tau(x_0)|^2, tau = max(0, t - look_ahead), w_t = 1 / sigma_t^2 or 1, means over pixels.
+
+    look_ahead = 0 is eq. (12), 1 is eq. (28), |Phi - x_0|^2 itself. For the predictions "degraded" and "noise" the
+    target is A_t(x_0), whatever the look-ahead. With `increment` d > 0, the network's rate learns
+    (A_{max(0, t - d)}(x_0) - A_t(x_0)) / (t - max(0, t - d)), weighed by (0.1 w_t)^2, and the head learns t.
+    """
+
+    def __init__(self, model: DiracNetwork, process: Degradation, config: DiracConfig) -> None:
+        super().__init__()
+        self.model, self.process, self.config = model, process, config
+
+    def forward(self, x0: Tensor, t: Tensor, y: Tensor, seen: Tensor, mean: Tensor) -> Tensor:
+        config, t = self.config, t.double().cpu()
+        sigma = self.process.sigma(t)
+        estimate, rate = self.model(y, sigma.to(y))
+        weight = expand(sigma**-2, y) if config.weighting == "inverse-variance" else torch.ones_like(y[:, :1, :1, :1])
+        if config.predicts == "x0":
+            error = self._ahead(estimate.float(), t) - self._ahead(x0, t)
+        else:
+            error = estimate.float() - mean
+        loss = (weight * error.square()).mean()
+        if rate is not None:
+            tau = (t - config.increment).clamp(min=0)
+            length = (t - tau).clamp(min=1e-3)
+            true = (self.process.mean(x0, tau) - mean) / expand(length, y)
+            loss = loss + 0.01 * (weight * (rate.float() - true).square()).mean()
+        if self.model.severity is not None:
+            loss = loss + (self.model.severity(seen) - t.to(y)).square().mean()
+        return loss
+
+    def _ahead(self, x: Tensor, t: Tensor) -> Tensor:
+        """A_tau(x)."""
+        if self.config.look_ahead >= 1:
+            return x
+        return self.process.mean(x, (t - self.config.look_ahead).clamp(min=0))
+
+
+def restoration_psnr(
+    model: DiracNetwork, process: Degradation, pictures: Tensor, t: float, seed: int = 0
+) -> tuple[list[float], list[float]]:
+    """PSNR in dB (clipped to [0, 1]) of the network's estimate from y_t, and of y_t itself; one picture at a time."""
+    device = next(model.parameters()).device
+    time = torch.tensor([t], dtype=torch.float64)
+    after: list[float] = []
+    before: list[float] = []
+    for k, x in enumerate(pictures):
+        z = torch.randn(x[None].shape, generator=torch.Generator().manual_seed(seed + k))
+        y = process.diffuse(x[None], time, z)
+        with torch.no_grad():
+            estimate = model(y.to(device), process.sigma(time).to(y))[0].cpu()
+        after.append(float(psnr(estimate, x[None])))
+        before.append(float(psnr(y, x[None])))
+    return after, before
