@@ -49,6 +49,7 @@ def test_every_operator_that_a_text_could_describe_has_a_name() -> None:
     exported = {v for v in vars(pellucid.operators).values() if inspect.isclass(v) and issubclass(v, Operator)}
     named = {v for entry in OPERATORS.values() if inspect.isclass(v := entry.build)}
     built_by_a_function = {"Mask", "MotionBlur", "KernelBlur", "CircularBlur", "Stack", "Sum", "Transmission"}
+    built_by_a_function |= {"Pixelation", "SparseView"}
     need_tensors = {"Diagonal", "Separable", "Truncated"}
     missing = {v.__name__ for v in exported - named if not inspect.isabstract(v)}
     assert missing - built_by_a_function - need_tensors == set()
@@ -103,6 +104,10 @@ def test_a_composition_is_in_the_order_of_its_text() -> None:
         ("phase-retrieval", (3, 32, 40)),
         ("phase-retrieval:oversample=1.5", (1, 31, 57)),
         ("scale:by=2,[grey]", (3, 8, 12)),
+        ("pixelation:size=4", (3, 8, 12)),
+        ("contrast", (3, 8, 12)),
+        ("exposure", (3, 8, 12)),
+        ("sparse-view:views=4,most=8", (3, 8, 12)),
         ("sum:[grey],[grey:weights=luma]", (3, 8, 12)),
     ],
 )
@@ -177,6 +182,14 @@ def test_an_unknown_name_comes_with_the_nearest() -> None:
         ("walsh-hadamard:fraction=0", "above 0"),
         ("nonlinear-blur:gamma=0.5", "gamma is between"),
         ("scale:by=1,[mask]", "exactly one of"),
+        ("pixelation:size=6", "a power of 2"),
+        ("pixelation:size=0", "a power of 2"),
+        ("contrast:keep=1.5", "keep must be between 0 and 1"),
+        ("contrast:grey=-1", "grey must be between 0 and 1"),
+        ("exposure:gain=-1", "gain must be at least 0"),
+        ("sparse-view:views=7", "must divide 128"),
+        ("sparse-view:views=0", "must divide 128"),
+        ("sparse-view:views=1,most=1", "two views or more"),
     ],
 )
 def test_a_value_out_of_range_is_refused_when_built(text: str, message: str) -> None:

@@ -10,17 +10,31 @@ from pellucid.operators.color import Grey
 from pellucid.operators.combined import Stack, Sum
 from pellucid.operators.convolution import KernelBlur, MotionBlur, kernel_blur
 from pellucid.operators.diagonal import Diagonal, Identity
-from pellucid.operators.families import BlurFamily, Family, MaskFamily, RandomMaskFamily
+from pellucid.operators.families import (
+    BlurFamily,
+    ContrastFamily,
+    ExposureFamily,
+    Family,
+    JPEGFamily,
+    MaskFamily,
+    PixelationFamily,
+    RandomMaskFamily,
+    ViewFamily,
+    family,
+)
 from pellucid.operators.hadamard import WalshHadamard
 from pellucid.operators.jpeg import JPEG
 from pellucid.operators.mask import Mask, SoftMask
 from pellucid.operators.motion import motion_kernel
 from pellucid.operators.nonlinear import HDR, PhaseRetrieval, Quantise
 from pellucid.operators.nonlinear_blur import NonlinearBlur
+from pellucid.operators.pixelation import Pixelation
 from pellucid.operators.resize import Bicubic, BlockAverage
 from pellucid.operators.separable import Separable
 from pellucid.operators.text import OPERATORS, Spec, parse
 from pellucid.operators.tomography import FanBeam, ParallelBeam, Tomograph
+from pellucid.operators.tomography.sparse import SparseView
+from pellucid.operators.tone import ContrastLoss, exposure
 from pellucid.operators.transmission import Transmission
 from pellucid.operators.views import Truncated
 
@@ -34,12 +48,16 @@ __all__ = [
     "BlurFamily",
     "CheckError",
     "CircularBlur",
+    "ContrastFamily",
+    "ContrastLoss",
     "Diagonal",
+    "ExposureFamily",
     "Family",
     "FanBeam",
     "GaussianBlur",
     "Grey",
     "Identity",
+    "JPEGFamily",
     "KernelBlur",
     "LinearOperator",
     "Mask",
@@ -49,10 +67,13 @@ __all__ = [
     "Operator",
     "ParallelBeam",
     "PhaseRetrieval",
+    "Pixelation",
+    "PixelationFamily",
     "Quantise",
     "RandomMaskFamily",
     "Separable",
     "SoftMask",
+    "SparseView",
     "Spec",
     "Spectral",
     "Stack",
@@ -61,9 +82,12 @@ __all__ = [
     "Transmission",
     "Truncated",
     "UniformBlur",
+    "ViewFamily",
     "WalshHadamard",
     "as_operator",
     "dot_test",
+    "exposure",
+    "family",
     "kernel_blur",
     "motion_kernel",
     "parse",

@@ -1,10 +1,11 @@
-"""Loss of contrast."""
+"""Light and contrast."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from pellucid.operators.base import Operator
+from pellucid.operators.diagonal import Diagonal
 from pellucid.operators.parameters import PerImage, common_batch, per_image, picture_shape
 from pellucid.typing import Shape
 
@@ -29,3 +30,18 @@ class ContrastLoss(Operator):
     def _forward(self, x: Tensor) -> Tensor:
         keep = self.constant("keep", x)[:, None, None, None]
         return keep * x + (1 - keep) * self.grey
+
+
+def exposure(image_shape: Shape, gain: PerImage = 0.25) -> Diagonal:
+    """y = gain x: more or less light.
+
+    Args:
+        image_shape: (c, h, w).
+        gain: at least 0; a list for one an image.
+
+    Raises:
+        OperatorError: a negative gain.
+    """
+    _, h, w = picture_shape(image_shape)
+    gains = per_image(gain, "gain", at_least=0).reshape(-1, 1, 1, 1).repeat(1, 1, h, w)
+    return Diagonal(image_shape, gains[0] if common_batch(gain) is None else gains)

@@ -10,7 +10,7 @@ from pellucid.operators.base import Operator
 from pellucid.operators.diagonal import Diagonal, Identity
 from pellucid.operators.families.base import Family
 from pellucid.operators.parameters import PerImage, per_image
-from pellucid.operators.tone import ContrastLoss
+from pellucid.operators.tone import ContrastLoss, exposure
 from pellucid.typing import Shape
 
 
@@ -58,14 +58,13 @@ class ExposureFamily(Family):
         self.least = least
 
     def _at(self, t: Tensor) -> Diagonal:
-        gain = (self.least**t).reshape(-1, 1, 1, 1).expand(-1, 1, *self.image_shape[1:])
-        return Diagonal(self.image_shape, gain if t.ndim else gain[0])
+        return exposure(self.image_shape, self.least**t)
 
     def transition(self, s: PerImage, t: PerImage) -> Diagonal:
         """gain_t / gain_s."""
         early, late = (per_image(time, "t", at_least=0, at_most=1) for time in (s, t))
-        operator = self._at(late - early if len(late - early) > 1 else (late - early)[0])
-        return operator
+        apart = late - early
+        return self._at(apart if len(apart) > 1 else apart[0])
 
     def time_of(self, operator: Operator) -> Tensor | None:
         if not isinstance(operator, Diagonal):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pellucid.operators.jpeg import JPEG
 from pellucid.operators.named.entry import ROUNDING, Entry, Parameter
 from pellucid.operators.nonlinear import HDR, Quantise
+from pellucid.operators.tone import ContrastLoss, exposure
 from pellucid.operators.values import NUMBER, WHOLE
 
 ENTRIES = (
@@ -24,6 +25,23 @@ ENTRIES = (
             Parameter("scale", NUMBER, 2.0, "of the contrast"),
             Parameter("pivot", NUMBER, 0.5, "the level that stays; 0 clips the highlights only"),
         ),
+    ),
+    Entry(
+        "contrast",
+        ContrastLoss,
+        "contrast that fades towards grey: haze, a flat scan",
+        "contrast:keep=0.3",
+        (
+            Parameter("keep", NUMBER, 0.3, "share of the contrast that is left, 0 to 1"),
+            Parameter("grey", NUMBER, 0.5, "the level that everything fades to"),
+        ),
+    ),
+    Entry(
+        "exposure",
+        exposure,
+        "more or less light",
+        "exposure:gain=0.25",
+        (Parameter("gain", NUMBER, 0.25, "what every pixel is multiplied by; below 1 is darker"),),
     ),
     Entry(
         "quantise",

@@ -7,6 +7,7 @@ from pellucid.operators.color import WEIGHTINGS, Grey
 from pellucid.operators.hadamard import WalshHadamard
 from pellucid.operators.named.entry import RCOND, SEED, Entry, Parameter, Values, cannot_tell
 from pellucid.operators.nonlinear import PhaseRetrieval
+from pellucid.operators.pixelation import Pixelation
 from pellucid.operators.resize import Bicubic, BlockAverage
 from pellucid.operators.values import NUMBER, WHOLE, words
 from pellucid.typing import Shape
@@ -41,6 +42,13 @@ ENTRIES = (
     Entry("bicubic", Bicubic, "low resolution, antialiased bicubic", "bicubic:factor=4", (FACTOR, RCOND), _larger),
     Entry(
         "block-average", BlockAverage, "low resolution, mean of blocks", "block-average:factor=4", (FACTOR,), _larger
+    ),
+    Entry(
+        "pixelation",
+        Pixelation.of,
+        "coarse square pixels, the picture keeping its size",
+        "pixelation:size=8",
+        (Parameter("size", WHOLE, 8, "of the blocks, in pixels: a power of 2"),),
     ),
     Entry(
         "grey",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pellucid.operators.base import LinearOperator
 from pellucid.operators.named.entry import Entry, Parameter, cannot_tell
 from pellucid.operators.tomography.operator import UNITS, FanBeam, ParallelBeam
+from pellucid.operators.tomography.sparse import SparseView
 from pellucid.operators.transmission import Transmission
 from pellucid.operators.values import NUMBER, WHOLE, WHOLE_OR_AUTO, words
 from pellucid.typing import Shape
@@ -58,6 +59,16 @@ ENTRIES = (
             UNIT,
         ),
         cannot_tell,
+    ),
+    Entry(
+        "sparse-view",
+        SparseView.of,
+        "the filtered back-projection of few views: a picture with streaks",
+        "sparse-view:views=16",
+        (
+            Parameter("views", WHOLE, 16, "number of views, evenly spaced over 180 degrees"),
+            Parameter("most", WHOLE, 128, "of the full scan that they are taken from; views must divide it"),
+        ),
     ),
     Entry(
         "transmission",

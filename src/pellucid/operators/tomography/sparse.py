@@ -34,7 +34,7 @@ class SparseView(LinearOperator):
     def __init__(self, image_shape: Shape, weights: Sequence[float] | Tensor, share: float | Tensor = 0.0) -> None:
         values, own = (torch.as_tensor(value, dtype=torch.float64) for value in (weights, share))
         if values.ndim not in (1, 2) or values.shape[-1] < 2 or not (values >= 0).all() or not (own >= 0).all():
-            raise OperatorError("sparse views take the weights of two views or more; neither they nor share is negative")
+            raise OperatorError("sparse views take weights of two views or more and a share, none of them negative")
         batch = len(values) if values.ndim == 2 else None
         super().__init__(picture_shape(image_shape), batch=batch)
         self.hold("view_weights", values if values.ndim == 2 else values[None])
