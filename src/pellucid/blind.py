@@ -30,6 +30,7 @@ from pellucid.operators.shown import picture_input, upscaling
 from pellucid.operators.text import OPERATORS, Spec, parse
 from pellucid.operators.values import NUMBER, WHOLE, written
 from pellucid.prior.diffusion import pad_to_multiple
+from pellucid.start.degraded import Measured
 from pellucid.start.severity import Severity
 from pellucid.typing import Shape
 
@@ -167,19 +168,6 @@ class Sought:
 
     def __str__(self) -> str:
         return _text(self.node)
-
-
-class Unknown(Operator):
-    """A forward model that nobody knows: y has the picture's shape, or the one given, and that is all.
-
-    For methods that never ask for it (`needs_operator`); any other ends with `NeedsCapability`.
-    """
-
-    def _forward(self, x: Tensor) -> Tensor:
-        raise NeedsCapability(
-            "the operator is unknown, and this method asks what it does to a picture: say which it is, leave a number "
-            "of it to be estimated (gaussian-blur:std=?), or take flash with inner=none, which needs none"
-        )
 
 
 @dataclass(frozen=True)
@@ -384,9 +372,9 @@ def load_parameter(name: str | Path, device: str = "cpu") -> ParameterEstimator:
 
 
 def needs_operator(method: Method) -> bool:
-    """Whether a method asks what the operator does: all but a start by severity with the prior alone after it."""
+    """Whether a method asks what the operator does: all but a start that does not, with the prior alone after it."""
     alone = type(method.consistency) is Consistency and method.finish is None
-    return not (alone and isinstance(method.start, Severity))
+    return not (alone and isinstance(method.start, Severity | Measured))
 
 
 def _check_sought(node: Node) -> None:

@@ -57,7 +57,7 @@ def advance(part: Part, s: Tensor, prior: Prior, method: Method) -> Step:
     estimate = method.consistency.refine(raw, state, s, part.observation, prior)
     k, nu = method.transition.weights(process, state.t, s, estimate)
     z = part.noise.normal(state.x, state.index, "step")
-    mean = process.mean(estimate.x0, s) + expand(k, state.x) * estimate.eps
+    mean = method.transition.mean(process, state, s, estimate, k)
     step = Step(state, s, raw, estimate, mean, nu, z, mean + expand(nu, z) * z, part.total, part.images)
     return step.moved(method.consistency.correct(step, part.observation, prior, part.noise))
 

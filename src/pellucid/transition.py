@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from pellucid.degradation import Degradation
 from pellucid.errors import CompatibilityError, require_range
-from pellucid.prior.base import Estimate
+from pellucid.prior.base import Estimate, State
 from pellucid.process import Process
 from pellucid.typing import expand
 
@@ -25,6 +26,17 @@ class Transition(ABC):
     @abstractmethod
     def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
         """(k, nu), each (b,) or of the picture's shape."""
+
+    def mean(self, process: Process, state: State, s: Tensor, estimate: Estimate, k: Tensor) -> Tensor:
+        """M_t(x0) + R + k eps, where R = M_s(x0) - M_t(x0) unless a rule has another estimate of it."""
+        return process.mean(estimate.x0, s) + expand(k, state.x) * estimate.eps
+
+    def check(self, process: Process) -> None:
+        """Raises `CompatibilityError` where the rule is not one for this process."""
+        if isinstance(process, Degradation):
+            raise CompatibilityError(
+                "this prior undoes a degradation of its own, step by step; only the method dirac goes that way"
+            )
 
 
 def posterior_share(process: Process, t: Tensor, s: Tensor) -> Tensor:
@@ -144,3 +156,70 @@ class Inversion(Transition):
     def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
         fresh = self.eta * beta(process, s, t)
         return (process.sigma(s) ** 2 - fresh).clamp(min=0).sqrt(), fresh.sqrt()
+
+
+INCREMENTS = ("look-ahead", "small-look-ahead", "look-back", "small-look-back", "network")
+
+
+@dataclass(frozen=True)
+class Reversal(Transition):
+    """Dirac's step back through a degradation process: k = sigma_s^2 / sigma_t, nu^2 = sigma_t^2 - sigma_s^2.
+
+    Fabian, Tinaz and Soltanolkotabi, DiracDiffusion, ICML 2024, eq. (7) with the score of eq. (11): Euler-Maruyama on
+    the reverse SDE, x_s = A_t(Phi) + R + k eps + nu z. `increments` is how R = A_s(x_0) - A_t(x_0) is estimated, with
+    D = t - s and d = min(small, D):
+
+        "look-ahead"         A_s(Phi) - A_t(Phi)                                             eq. (13)
+        "small-look-ahead"   (D / d) (A_{t-d}(Phi) - A_t(Phi))                               eq. (31)
+        "look-back"          A_t(Phi) - A_{t+D}(Phi)                                         eq. (33)
+        "small-look-back"    (D / d) (A_t(Phi) - A_{t+d}(Phi))                               eq. (35)
+        "network"            D times the rate that the network was trained to tell
+
+    Where there is nothing more severe to look back to, at t + D >= 1 (or t + d), it looks ahead.
+
+    Args:
+        increments: see above.
+        small: d.
+    """
+
+    increments: str = "look-ahead"
+    small: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.increments not in INCREMENTS:
+            raise CompatibilityError(f"increments must be one of {', '.join(INCREMENTS)}, not {self.increments!r}")
+        require_range("small", self.small, 0, 1, above=True)
+
+    def weights(self, process: Process, t: Tensor, s: Tensor, estimate: Estimate) -> tuple[Tensor, Tensor]:
+        before, after = process.sigma(t), process.sigma(s)
+        return after**2 / before, (before**2 - after**2).clamp(min=0).sqrt()
+
+    def mean(self, process: Process, state: State, s: Tensor, estimate: Estimate, k: Tensor) -> Tensor:
+        x, t = state.x, state.t
+        now = x - expand(process.sigma(t), x) * estimate.eps  # A_t(Phi), which eps was made from
+        increment = self.increment(process, now, t, s, estimate)
+        return now + increment + expand(k, x) * estimate.eps
+
+    def increment(self, process: Process, now: Tensor, t: Tensor, s: Tensor, estimate: Estimate) -> Tensor:
+        """R, given now = A_t(Phi)."""
+        x0, step = estimate.x0, t - s
+        if self.increments == "network":
+            if estimate.rate is None:
+                raise CompatibilityError(
+                    "this prior tells no increments; train it with `increment` above 0, or use increments=look-ahead"
+                )
+            return expand(step, now) * estimate.rate
+        reach = step.clamp(max=self.small) if self.increments.startswith("small") else step
+        scale = expand(torch.where(reach > 0, step / torch.where(reach > 0, reach, 1), 0), now)
+        if self.increments.endswith("ahead"):
+            return scale * (process.mean(x0, t - reach) - now)
+        severe = t + reach >= process.t_max - 1e-9
+        other = process.mean(x0, torch.where(severe, t - reach, t + reach))
+        return scale * expand(torch.where(severe, 1.0, -1.0), now) * (other - now)
+
+    def check(self, process: Process) -> None:
+        if not isinstance(process, Degradation):
+            raise CompatibilityError(
+                "dirac needs a prior that was trained on a degradation process, such as photo-dirac-blur; this one was "
+                "trained on Gaussian noise alone"
+            )

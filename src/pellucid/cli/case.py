@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pellucid.account import uncounted
-from pellucid.blind import Unknown, estimated_specs, needs_operator, severity_for
+from pellucid.blind import estimated_specs, needs_operator, severity_for
 from pellucid.budget import Forecast, survey
 from pellucid.cli.settings import Setup
 from pellucid.cli.sinograms import gives_pictures
@@ -24,6 +24,7 @@ from pellucid.method import Method
 from pellucid.methods import Preset
 from pellucid.operators.base import LinearOperator, Operator
 from pellucid.operators.text import Spec
+from pellucid.operators.unknown import Unknown
 from pellucid.prior.base import Prior, State
 from pellucid.prior.tiled import TiledPrior, tiled
 from pellucid.problem import Problem

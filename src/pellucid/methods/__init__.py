@@ -17,6 +17,7 @@ from pellucid.methods.daps import daps
 from pellucid.methods.ddnm import ddnm, ddnm_plus
 from pellucid.methods.ddrm import ddrm
 from pellucid.methods.diffpir import diffpir
+from pellucid.methods.dirac import dirac
 from pellucid.methods.dmps import dmps
 from pellucid.methods.dps import dps
 from pellucid.methods.fbp import cgls, fbp
@@ -141,6 +142,7 @@ METHODS: dict[str, Preset] = {
         Preset("latent-ddnm", latent_ddnm),
         Preset("flash", flash),
         Preset("ae", ae, models_noise=False),
+        Preset("dirac", dirac),
         Preset("daps", daps),
         Preset("red-diff", red_diff),
         Preset("pnp-admm", pnp_admm),
@@ -180,6 +182,7 @@ __all__ = [
     "ddnm_plus",
     "ddrm",
     "diffpir",
+    "dirac",
     "dmps",
     "dps",
     "fbp",

@@ -80,7 +80,7 @@ def _network(words: dict[str, Any], rates: bool) -> tuple[nn.Module, int, int]:
     outputs = 2 * channels if rates else channels
     network: Any
     if kind == "unet":
-        network = UNet(channels=channels, **words, **({"outputs": outputs} if rates else {}))
+        network = UNet(channels=channels, outputs=outputs if rates else None, **words)
         return _fast(network), network.multiple, channels
     if kind == "songunet":
         from pellucid.nn.songunet import SongUNet
@@ -123,7 +123,7 @@ class SeverityHead(nn.Module):
             flat = h.float().flatten(2)
             seen += [flat.mean(2), (flat.var(2, unbiased=False) + 1e-6).log()]
             h = F.avg_pool2d(h, 2) if min(h.shape[-2:]) > 1 else h
-        out: Tensor = torch.sigmoid(self.mlp(torch.cat(seen, dim=1).to(self.mlp[0].weight.dtype)))
+        out: Tensor = torch.sigmoid(self.mlp(torch.cat(seen, dim=1).to(y.dtype)))
         return out[:, 0]
 
 

@@ -47,12 +47,14 @@ class Estimate:
         mix: learned variance as the share f of ln beta_t in ln var = f ln beta_t + (1 - f) ln betatilde_t
             (Nichol and Dhariwal, 2021, eq. 15), (b, ...); None where the prior has none.
         vjp: v -> (d x0 / d x_t)^T v, (b, ...) -> (b, ...); None unless the estimate was asked for as differentiable.
+        rate: how fast M_t(x_0) moves towards x_0 as t falls, -dM_t(x_0)/dt, (b, ...); None where no network tells it.
     """
 
     x0: Tensor
     eps: Tensor
     mix: Tensor | None = None
     vjp: Callable[[Tensor], Tensor] | None = None
+    rate: Tensor | None = None
 
     def clipped(self, bounds: tuple[float, float], state: State, process: Process, eps: Clip) -> Estimate:
         """x0 within bounds; eps kept or recomputed; the vjp goes through the clipping."""
@@ -74,8 +76,8 @@ class Estimate:
             place = chosen.to(v.device)
             return inner(v.new_zeros(whole.shape).index_copy(0, place, v))[place]
 
-        mix = None if self.mix is None else self.mix[chosen]
-        return Estimate(self.x0[chosen], self.eps[chosen], mix, None if inner is None else vjp)
+        mix, rate = (None if part is None else part[chosen] for part in (self.mix, self.rate))
+        return Estimate(self.x0[chosen], self.eps[chosen], mix, None if inner is None else vjp, rate)
 
 
 Clip = Literal["no", "keep", "recompute"]

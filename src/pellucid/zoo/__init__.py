@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pellucid.errors import PriorError, UnknownNameError
+from pellucid.errors import PellucidError, PriorError, UnknownNameError
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.process import DiscreteVP
@@ -23,6 +23,7 @@ from pellucid.zoo.weights import read_weights
 
 if TYPE_CHECKING:
     from pellucid.codec.autoencoder import AutoencoderCodec
+    from pellucid.degradation import Degradation
 
 DEFAULT = "photo"
 
@@ -193,6 +194,8 @@ def _own(card: Card, device: str, autocast: torch.dtype | None) -> DiffusionPrio
         blind = PictureDenoiser(placed(build(card), device), None)
         channels = card.data["network"].get("channels", 3)
         return DiffusionPrior(blind, predicts="denoiser", channels=channels, autocast=autocast, plug_and_play="blind")
+    if card.kind == "dirac":
+        return _restoration(card, device, autocast)
     if card.kind not in ("prior", "latent-prior"):
         raise PriorError(f"{card.name} is of the kind {card.kind!r}, no prior; `pellucid list priors` shows which are")
     denoiser = build(card)
@@ -208,6 +211,32 @@ def _own(card: Card, device: str, autocast: torch.dtype | None) -> DiffusionPrio
         channels=None if latent else card.data["network"].get("channels", 3),
         autocast=autocast,
     )
+
+
+def _restoration(card: Card, device: str, autocast: torch.dtype | None) -> DiffusionPrior:
+    """Dirac's prior of a card, on the process that it was trained on."""
+    from pellucid.prior.dirac import DiracPrior
+    from pellucid.zoo.networks import build, placed
+
+    words = card.data.get("process")
+    model: Any = placed(build(card), device)
+    return DiracPrior.of(model, degradation(words, card), autocast=autocast, points=card.data.get("points"))
+
+
+def degradation(words: Any, card: Card) -> Degradation:
+    """The degradation process of a card: `family` and `noise`.
+
+    Raises:
+        PriorError: the card says none, or one that does not exist.
+    """
+    from pellucid.degradation import Degradation, Geometric
+    from pellucid.operators.families.named import family
+
+    try:
+        low, high = (float(value) for value in words["noise"])
+        return Degradation(family(str(words["family"])), Geometric(low, high))
+    except (TypeError, KeyError, ValueError, PellucidError) as error:
+        raise PriorError(f"{card.folder / 'card.json'}: its process cannot be used: {error}") from error
 
 
 def _process(card: Card) -> DiscreteVP:

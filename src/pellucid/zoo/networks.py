@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pellucid.nn.edm import EDMDenoiser
     from pellucid.zoo.card import Card
 
-KINDS = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator", "severity", "parameter")
+KINDS = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator", "severity", "parameter", "dirac")
 
 
 def build(card: Card) -> nn.Module:
@@ -54,6 +54,7 @@ def _maker(card: Card) -> Callable[[dict[str, Any]], nn.Module]:
         "estimator": lambda data: _estimator(data["network"]),
         "severity": lambda data: _severity(data["network"]),
         "parameter": lambda data: _parameter(data["network"]),
+        "dirac": lambda data: _dirac(data["network"]),
     }
     if card.kind not in makers:
         raise PriorError(f"{card.folder / 'card.json'}: the kind {card.kind!r} is none of {', '.join(makers)}")
@@ -103,6 +104,12 @@ def _parameter(network: dict[str, Any]) -> nn.Module:
     from pellucid.nn.parameter import ParameterHead
 
     return ParameterHead(**network)
+
+
+def _dirac(network: dict[str, Any]) -> nn.Module:
+    from pellucid.nn.restorer import DiracNetwork
+
+    return DiracNetwork(**network)
 
 
 def placed(module: nn.Module, device: str) -> nn.Module:

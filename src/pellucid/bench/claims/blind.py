@@ -20,7 +20,7 @@ from pellucid.bench.hashes import of_network
 from pellucid.bench.measuring import number
 from pellucid.bench.plan import Data
 from pellucid.bench.run import save_json
-from pellucid.blind import Unknown, estimated_operator, estimated_specs
+from pellucid.blind import estimated_operator, estimated_specs
 from pellucid.budget import within
 from pellucid.cli.console import say
 from pellucid.images.atomic import replacing
@@ -33,6 +33,7 @@ from pellucid.metrics.statistics import Summary, paired, summarise
 from pellucid.noise import SeededNoise
 from pellucid.operators import Operator, parse
 from pellucid.operators.each import each
+from pellucid.operators.unknown import Unknown
 from pellucid.prior.base import Prior
 from pellucid.problem import Problem
 

@@ -8,6 +8,7 @@ from collections import OrderedDict
 import torch
 from torch import Tensor
 
+from pellucid.errors import CompatibilityError
 from pellucid.operators.base import Operator
 from pellucid.operators.parameters import PerImage, per_image, picture_shape
 from pellucid.typing import Shape
@@ -26,11 +27,13 @@ class Family(ABC):
 
     Attributes:
         distance: how far A_0 is from the identity: the most that any pixel of any picture in [0, 1] may change.
+        text: what it is called, for messages.
         nested: whether A_{s->t} exists for all s < t, which tests show; otherwise severity is known by measurement.
     """
 
     distance: float = 0.0
     nested: bool = True
+    text: str = "a degradation of its own"
 
     def __init__(self, image_shape: Shape) -> None:
         self.image_shape: Shape = picture_shape(image_shape)
@@ -61,3 +64,11 @@ class Family(ABC):
         Above 1 (inf) where even A_1 is less severe.
         """
         return None
+
+    def shown(self, operator: Operator, y: Tensor) -> tuple[Tensor, float]:
+        """A measurement that is no picture as the picture A_t(x), and by how much its noise's deviation grows.
+
+        Raises:
+            CompatibilityError: there is none.
+        """
+        raise CompatibilityError(f"{self.text} takes pictures, and {type(operator).__name__} measures something else")

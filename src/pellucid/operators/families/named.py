@@ -63,13 +63,15 @@ def family(text: str) -> FamilyOf:
     name, options = understood(text)
     if name not in FAMILIES:
         raise UnknownNameError("family of degradations", name, FAMILIES)
-    made: FamilyOf = partial(_make, FAMILIES[name], name, options)
+    made: FamilyOf = partial(_make, FAMILIES[name], text, options)
     made((3, 64, 64))
     return made
 
 
-def _make(kind: Callable[..., Family], name: str, options: dict[str, Any], image_shape: Shape) -> Family:
+def _make(kind: Callable[..., Family], text: str, options: dict[str, Any], image_shape: Shape) -> Family:
     try:
-        return kind(image_shape, **options)
+        made = kind(image_shape, **options)
     except TypeError as error:
-        raise ConfigError(f"the family {name}: {str(error).partition(') ')[2] or error}") from error
+        raise ConfigError(f"the family {text}: {str(error).partition(') ')[2] or error}") from error
+    made.text = text
+    return made

@@ -51,8 +51,10 @@ class ViewFamily(Family):
 
     def _at(self, t: Tensor) -> SparseView:
         weights, share = self.weights(t.reshape(-1))
-        return SparseView(self.image_shape, weights, share) if t.ndim else SparseView(
-            self.image_shape, weights[0], share[0]
+        return (
+            SparseView(self.image_shape, weights, share)
+            if t.ndim
+            else SparseView(self.image_shape, weights[0], share[0])
         )
 
     def time_of(self, operator: Operator) -> Tensor | None:
@@ -67,6 +69,13 @@ class ViewFamily(Family):
         if given.shape[1] != self.most or bool((share > 0).any()):
             return None
         return self._time_at(kept)
+
+    def shown(self, operator: Operator, y: Tensor) -> tuple[Tensor, float]:
+        """Filtered back-projection, and the deviation of that of white noise, which is not white any more."""
+        if not isinstance(operator, ParallelBeam):
+            return super().shown(operator, y)
+        white = torch.randn(1, *operator.measurement_shape, generator=torch.Generator().manual_seed(0))
+        return operator.fbp(y), float(operator.fbp(white).std())
 
     def _of_views(self, operator: ParallelBeam) -> Tensor | None:
         scan = operator.geometry

@@ -34,9 +34,7 @@ class DiracTask(Task):
         torch.manual_seed(config.seed)
         self.process = Degradation(family(config.family), Geometric(*config.noise))
         words = {"channels": config.channels, **config.network}
-        self.model = DiracNetwork(
-            words, config.predicts, config.increment > 0, config.sigma_data, config.severity
-        )
+        self.model = DiracNetwork(words, config.predicts, config.increment > 0, config.sigma_data, config.severity)
         self.network = self.model.config
         self.objectives = {"restorer": DiracObjective(self.model, self.process, config)}
 
@@ -73,7 +71,7 @@ class DiracTask(Task):
         if pictures is None:
             return {}
         assert isinstance(model, DiracNetwork)
-        figures = {}
+        figures: dict[str, float] = {}
         for t in CHECKED:
             after, before = restoration_psnr(model, self.process, pictures, t)
             figures |= {f"psnr_{t:g}": float(np.mean(after)), f"psnr_input_{t:g}": float(np.mean(before))}
