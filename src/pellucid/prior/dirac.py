@@ -32,7 +32,8 @@ class DiracPrior(DiffusionPrior):
         process: the degradation process that it was trained on.
         direct: whether the estimate is of x_0, and not of A_t(x_0).
         severity: y -> t (b,), for measurements of unknown severity; None where there is none.
-        points: where to stop for what, by name, as keywords of the method `dirac`; found on validation pictures.
+        tuned: what `train.stops` found on validation pictures: `points`, where to stop for what, as keywords of the
+            method `dirac`, and `tradeoff`, a list of {t, psnr, distance} along the path.
         multiple, channels, autocast: see `DiffusionPrior`.
     """
 
@@ -45,7 +46,7 @@ class DiracPrior(DiffusionPrior):
         *,
         direct: bool = True,
         severity: Callable[[Tensor], Tensor] | None = None,
-        points: Mapping[str, Mapping[str, Any]] | None = None,
+        tuned: Mapping[str, Any] | None = None,
         multiple: int = 1,
         channels: int | None = None,
         autocast: torch.dtype | None = None,
@@ -54,7 +55,9 @@ class DiracPrior(DiffusionPrior):
         identity = AffineCodec(1.0, 0.0)
         super().__init__(joined, process, "x0", codec=identity, multiple=multiple, channels=channels, autocast=autocast)
         self.direct, self._severity = direct, severity
-        self.points = {name: dict(words) for name, words in (points or {}).items()}
+        known = tuned or {}
+        self.points: dict[str, dict[str, Any]] = {name: dict(words) for name, words in known.get("points", {}).items()}
+        self.tradeoff: list[dict[str, float]] = [dict(place) for place in known.get("tradeoff", [])]
 
     @classmethod
     def of(cls, model: DiracNetwork, process: Degradation, **words: Any) -> DiracPrior:

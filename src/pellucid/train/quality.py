@@ -14,12 +14,14 @@ from pellucid.errors import ConfigError
 from pellucid.metrics.pixels import psnr
 from pellucid.metrics.statistics import summarise
 from pellucid.nn.edm import EDMDenoiser
+from pellucid.nn.restorer import DiracNetwork
 from pellucid.train.config import RunConfig
 from pellucid.train.data import open_source
 from pellucid.train.data.phantoms import phantom_picture
 from pellucid.train.tasks.autoencoder import AutoencoderTask, reconstruction_figures
 from pellucid.train.tasks.base import Task
 from pellucid.train.tasks.denoiser import DenoiserTask, blind_psnr
+from pellucid.train.tasks.dirac import DiracTask, restoration_quality
 from pellucid.train.tasks.parameter import ParameterTask, parameter_quality
 from pellucid.train.tasks.prior import LatentPriorTask, PriorTask, denoised
 from pellucid.train.tasks.severity import SeverityTask, severity_quality
@@ -84,6 +86,13 @@ def figures(task: Task, model: nn.Module, pictures: Tensor) -> dict[str, Any]:
         scores = {"psnr": after, "psnr_input": before}
         protocol = f"PSNR in dB (clipped to [0, 1]) after {task.config.operator}, noise {list(task.config.noise)}, "
         protocol += f"{crops}; psnr_input: of what the network is shown, enlarged bicubically"
+    elif isinstance(task, DiracTask):
+        assert isinstance(model, DiracNetwork)
+        # Half of the pictures have served calibration, where those are the ones that are also validated on.
+        shared = task.config.ship is not None and task.config.validation in (None, task.config.ship.evaluate)
+        scores = restoration_quality(task, model, pictures[1::2] if shared else pictures)
+        protocol = f"PSNR in dB (clipped to [0, 1]) of the estimate from y_t in one call, and of y_t, {crops}"
+        protocol += "; severity_error: of t told from y, |t_hat - t|" + ("; every other picture" if shared else "")
     elif isinstance(task, ParameterTask):
         return parameter_quality(task, model, pictures)
     elif isinstance(task, SeverityTask):

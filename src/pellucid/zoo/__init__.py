@@ -220,7 +220,7 @@ def _restoration(card: Card, device: str, autocast: torch.dtype | None) -> Diffu
 
     words = card.data.get("process")
     model: Any = placed(build(card), device)
-    return DiracPrior.of(model, degradation(words, card), autocast=autocast, points=card.data.get("points"))
+    return DiracPrior.of(model, degradation(words, card), autocast=autocast, tuned=card.data.get("calibration"))
 
 
 def degradation(words: Any, card: Card) -> Degradation:

@@ -13,6 +13,7 @@ from pellucid.degradation import Degradation, Geometric
 from pellucid.metrics.pixels import psnr
 from pellucid.nn.restorer import DiracNetwork
 from pellucid.operators.families.named import family
+from pellucid.prior.dirac import DiracPrior
 from pellucid.train.config import DiracConfig
 from pellucid.train.init import initialise
 from pellucid.train.tasks.base import DEGRADATION, Batch, Task
@@ -77,6 +78,28 @@ class DiracTask(Task):
             figures |= {f"psnr_{t:g}": float(np.mean(after)), f"psnr_input_{t:g}": float(np.mean(before))}
         return figures
 
+    def calibration(self, model: nn.Module) -> dict[str, Any]:
+        """Where to stop for what, found on pictures that `restoration_quality` leaves; see `train.stops`."""
+        pictures = self._tuned_on()
+        if pictures is None:
+            return {}
+        from pellucid.train.stops import tuned
+
+        assert isinstance(model, DiracNetwork)
+        return tuned(DiracPrior.of(model, self.process), pictures)
+
+    def _tuned_on(self) -> Tensor | None:
+        """The validation crops, or every other one of the shipping's pictures where those are the same ones."""
+        config = self.config
+        if config.ship is None or config.predicts != "x0":
+            return None
+        if config.validation is not None and config.validation != config.ship.evaluate:
+            return self.held_out()
+        from pellucid.train.quality import centre_crops
+
+        words = config.ship.evaluate_source
+        return centre_crops(config.ship.evaluate, 128, channels=config.channels, **words)[::2]
+
     def sample(self, model: nn.Module) -> Tensor | None:
         assert isinstance(model, DiracNetwork)
         batch = self.batch(0, 10**6)
@@ -140,3 +163,29 @@ def restoration_psnr(
         after.append(float(psnr(estimate, x[None])))
         before.append(float(psnr(y, x[None])))
     return after, before
+
+
+def restoration_quality(task: DiracTask, model: DiracNetwork, pictures: Tensor) -> dict[str, list[float]]:
+    """{name: one figure a picture} of the estimate in one call at three times, of y_t, and of the severity's error."""
+    scores: dict[str, list[float]] = {}
+    for t in (1.0, 0.5, 0.25):
+        after, before = restoration_psnr(model, task.process, pictures, t)
+        scores |= {f"psnr_{t:g}": after, f"psnr_input_{t:g}": before}
+    if model.severity is not None:
+        scores["severity_error"] = severity_errors(model, task.process, pictures)
+    return scores
+
+
+def severity_errors(model: DiracNetwork, process: Degradation, pictures: Tensor, seed: int = 0) -> list[float]:
+    """|t_hat - t| for a random t and a random noise level of the process's range, one a picture."""
+    rng, errors = np.random.default_rng(seed), []
+    head = model.severity
+    assert head is not None
+    ends = process.sigma(torch.tensor([0.0, 1.0], dtype=torch.float64)).log().tolist()
+    for x in pictures:
+        t, level = rng.uniform(), math.exp(rng.uniform(*ends))
+        n = torch.from_numpy(rng.standard_normal(tuple(x.shape), dtype=np.float32))
+        y = process.mean(x[None], torch.tensor([t], dtype=torch.float64)) + level * n
+        with torch.no_grad():
+            errors.append(abs(float(head(y)) - t))
+    return errors
