@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pellucid.errors import CompatibilityError
 from pellucid.operators.base import Operator
+from pellucid.operators.each import Each
 from pellucid.operators.parameters import PerImage, per_image, picture_shape
 from pellucid.typing import Shape
 
@@ -61,8 +62,20 @@ class Family(ABC):
     def time_of(self, operator: Operator) -> Tensor | None:
         """The smallest t at which A_t is at least as severe as `operator`, (1,) or (b,); None where it cannot tell.
 
-        Above 1 (inf) where even A_1 is less severe.
+        Above 1 (inf) where even A_1 is less severe. A batch of several operators has the times of each.
         """
+        if not isinstance(operator, Each):
+            return self._time_of(operator)
+        times = []
+        for part, images in zip(operator.parts, operator.images, strict=True):
+            found = self.time_of(part)
+            if found is None:
+                return None
+            times.append(found.expand(len(images)))
+        return torch.cat(times)[operator.order]
+
+    def _time_of(self, operator: Operator) -> Tensor | None:
+        """`time_of` of an operator of one kind."""
         return None
 
     def shown(self, operator: Operator, y: Tensor) -> tuple[Tensor, float]:

@@ -35,6 +35,8 @@ class BlurFamily(Family):
         truncate: cuts it at int(truncate std + 1/2) pixels.
         boundary: "reflect", "zero" or "circular".
 
+    `time_of` knows a Gaussian blur by its width alone: one cut elsewhere, or with another edge, has its std's time.
+
     Raises:
         OperatorError: fewer than two stds, or they are negative or fall.
     """
@@ -73,6 +75,8 @@ class BlurFamily(Family):
 
     def time_at(self, std: Tensor) -> Tensor:
         """The smallest t with std(t) >= std; inf above the widest."""
+        # Widths that the family takes for none are reached where its first real blur is.
+        std = torch.where((std > 0) & (std < self.identity_below), self.identity_below + 1e-9, std.double())
         right = torch.searchsorted(self.stds, std.double().contiguous()).clamp(1, len(self.stds) - 1)
         low, high = self.stds[right - 1], self.stds[right]
         share = torch.where(high > low, (std - low) / torch.where(high > low, high - low, 1), 0).clamp(min=0)
@@ -89,7 +93,7 @@ class BlurFamily(Family):
         )
 
     def transition(self, s: PerImage, t: PerImage) -> Separable:
-        """B_t B_s^+ along rows and columns, in float64: exact, since what B_s drops B_t drops as well."""
+        """B_t B_s^+ along rows and columns, in float64; what B_s drops B_t drops too, but for 2e-7 of white."""
         early, late = self.at(s), self.at(t)
         rows, columns = (
             late.get_buffer(name) @ torch.linalg.pinv(early.get_buffer(name), rtol=NEGLIGIBLE)
@@ -98,7 +102,7 @@ class BlurFamily(Family):
         shared = len(rows) == 1
         return Separable(self.image_shape, rows[0] if shared else rows, columns[0] if shared else columns)
 
-    def time_of(self, operator: Operator) -> Tensor | None:
+    def _time_of(self, operator: Operator) -> Tensor | None:
         if isinstance(operator, Identity):
             return torch.zeros(1, dtype=torch.float64)
         return self.time_at(operator.get_buffer("std")) if isinstance(operator, GaussianBlur) else None

@@ -43,7 +43,7 @@ class PixelationFamily(Family):
         weights = torch.cat([eigenvalues[:, :1], eigenvalues.diff(dim=1)], dim=1).clamp(min=0)
         return Pixelation(self.image_shape, weights if len(weights) > 1 else weights[0])
 
-    def time_of(self, operator: Operator) -> Tensor | None:
+    def _time_of(self, operator: Operator) -> Tensor | None:
         if isinstance(operator, Identity):
             return torch.zeros(1, dtype=torch.float64)
         if not isinstance(operator, Pixelation):

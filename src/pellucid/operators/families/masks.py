@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pellucid.errors import require_range
 from pellucid.operators.base import Operator
 from pellucid.operators.diagonal import Diagonal, Identity
 from pellucid.operators.families.base import Family
@@ -21,6 +22,9 @@ class MaskFamily(Family):
         widest: in pixels; by default 50 at 256 pixels (faces; ImageNet has 30), and in proportion.
         narrowest: towards t = 0.
         power: of the profile.
+
+    Raises:
+        CompatibilityError: the widest is not above the narrowest, or that not above 0.
     """
 
     def __init__(
@@ -29,6 +33,8 @@ class MaskFamily(Family):
         super().__init__(image_shape)
         self.widest = 50.0 * min(self.image_shape[1:]) / 256 if widest is None else widest
         self.narrowest, self.power = narrowest, power
+        require_range("the narrowest hole", self.narrowest, 0, above=True)
+        require_range("the widest hole", self.widest, self.narrowest, above=True)
 
     def std(self, t: Tensor) -> Tensor:
         """The hole's width at t."""
@@ -50,7 +56,7 @@ class MaskFamily(Family):
         assert isinstance(operator, Diagonal)
         return operator.get_buffer("weights")
 
-    def time_of(self, operator: Operator) -> Tensor | None:
+    def _time_of(self, operator: Operator) -> Tensor | None:
         if isinstance(operator, Identity):
             return torch.zeros(1, dtype=torch.float64)
         if not isinstance(operator, SoftMask) or operator.power != self.power:
@@ -65,13 +71,18 @@ class RandomMaskFamily(Family):
 
     Args:
         image_shape: (c, h, w).
-        most: missing at t = 1.
+        most: missing at t = 1, above 0 and at most 1.
         seed: of the map that decides which go first.
+
+    Raises:
+        CompatibilityError: another fraction.
     """
 
     def __init__(self, image_shape: Shape, most: float = 0.8, *, seed: int = 0) -> None:
         super().__init__(image_shape)
+        require_range("most", most, 0, 1, above=True)
         self.most, self.seed = most, seed
+        self._order = torch.rand(self.image_shape[1:], generator=torch.Generator().manual_seed(seed)).double()
 
     def _at(self, t: Tensor) -> Mask:
         return Mask.random(self.image_shape, self.most * t, self.seed)
@@ -81,3 +92,15 @@ class RandomMaskFamily(Family):
         mask = self.at(t)
         assert isinstance(mask, Mask)
         return mask
+
+    def _time_of(self, operator: Operator) -> Tensor | None:
+        if not isinstance(operator, Diagonal):
+            return None
+        weights = operator.get_buffer("weights")
+        holes = (weights == 0).all(1)  # a pixel has all of its channels, or none
+        if not bool(((weights == 1) | holes[:, None]).all()):
+            return None
+        first = torch.where(holes, self._order, 1).flatten(1).amin(1)
+        t = torch.where(holes.flatten(1).any(1), (1 - first) / self.most + 1e-12, 0)
+        ours = self._order < 1 - self.most * t.reshape(-1, 1, 1)
+        return torch.where(t > 1 + 1e-9, torch.inf, t.clamp(max=1)) if torch.equal(ours, ~holes) else None

@@ -13,18 +13,20 @@ from pellucid.operators.parameters import PerImage, per_image
 from pellucid.operators.tone import ContrastLoss, exposure
 from pellucid.typing import Shape
 
+MOST = 0.999  # of the share that is left at the end: a family has to lose something
+
 
 class ContrastFamily(Family):
     """y = keep x + (1 - keep) / 2 with keep = least^t: the contrast fades towards grey.
 
     Args:
         image_shape: (c, h, w).
-        least: share of the contrast that is left at t = 1, above 0.
+        least: share of the contrast that is left at t = 1, above 0 and at most 0.999.
     """
 
     def __init__(self, image_shape: Shape, least: float = 0.2) -> None:
         super().__init__(image_shape)
-        require_range("least", least, 0, 1, above=True)
+        require_range("least", least, 0, MOST, above=True)
         self.least = least
 
     def _at(self, t: Tensor) -> ContrastLoss:
@@ -36,7 +38,7 @@ class ContrastFamily(Family):
         keep = self.least ** (late - early)
         return ContrastLoss(self.image_shape, keep if len(keep) > 1 else float(keep[0]))
 
-    def time_of(self, operator: Operator) -> Tensor | None:
+    def _time_of(self, operator: Operator) -> Tensor | None:
         if isinstance(operator, Identity):
             return torch.zeros(1, dtype=torch.float64)
         if not isinstance(operator, ContrastLoss) or operator.grey != 0.5:
@@ -49,12 +51,12 @@ class ExposureFamily(Family):
 
     Args:
         image_shape: (c, h, w).
-        least: the gain at t = 1, above 0.
+        least: the gain at t = 1, above 0 and at most 0.999.
     """
 
     def __init__(self, image_shape: Shape, least: float = 0.1) -> None:
         super().__init__(image_shape)
-        require_range("least", least, 0, 1, above=True)
+        require_range("least", least, 0, MOST, above=True)
         self.least = least
 
     def _at(self, t: Tensor) -> Diagonal:
@@ -66,7 +68,7 @@ class ExposureFamily(Family):
         apart = late - early
         return self._at(apart if len(apart) > 1 else apart[0])
 
-    def time_of(self, operator: Operator) -> Tensor | None:
+    def _time_of(self, operator: Operator) -> Tensor | None:
         if not isinstance(operator, Diagonal):
             return None
         gains = operator.get_buffer("weights").flatten(1)

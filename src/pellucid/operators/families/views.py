@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -25,7 +27,7 @@ class ViewFamily(Family):
     Args:
         image_shape: (c, h, w).
         least: views at t = 1.
-        most: views at first, least times a power of 2.
+        most: views at first, least times 2, 4, 8, ...
 
     Raises:
         OperatorError: other numbers.
@@ -34,14 +36,14 @@ class ViewFamily(Family):
     def __init__(self, image_shape: Shape, least: int = 16, most: int = 128) -> None:
         super().__init__(image_shape)
         halvings = (most // max(least, 1)).bit_length() - 1
-        if least < 2 or most != least * 2**halvings:
-            raise OperatorError(f"most must be least times a power of 2, not {most} for {least}")
+        if least < 2 or halvings < 1 or most != least * 2**halvings:
+            raise OperatorError(f"least is 2 or more, and most is least times 2, 4, 8, ...; not {least} and {most}")
         self.least, self.most, self.halvings = least, most, halvings
 
     def weights(self, t: Tensor) -> tuple[Tensor, Tensor]:
         """(w, a) of `SparseView` at t (b,): (b, most) and (b,)."""
         share = (1 - t / FIRST).clamp(min=0)
-        place = (t - FIRST).clamp(min=0) / (1 - FIRST) * max(self.halvings, 1)
+        place = (t - FIRST).clamp(min=0) / (1 - FIRST) * self.halvings
         views = torch.arange(self.most)
         weights = torch.zeros(len(t), self.most, dtype=torch.float64)
         for k in range(self.halvings + 1):
@@ -57,18 +59,14 @@ class ViewFamily(Family):
             else SparseView(self.image_shape, weights[0], share[0])
         )
 
-    def time_of(self, operator: Operator) -> Tensor | None:
+    def _time_of(self, operator: Operator) -> Tensor | None:
         if isinstance(operator, Identity):
             return torch.zeros(1, dtype=torch.float64)
         if isinstance(operator, ParallelBeam):
             return self._of_views(operator)
         if not isinstance(operator, SparseView):
             return None
-        given, share = operator.get_buffer("view_weights"), operator.get_buffer("share")
-        kept = torch.where((given > 0).any(1), (given > 0).sum(1), self.most).double()
-        if given.shape[1] != self.most or bool((share > 0).any()):
-            return None
-        return self._time_at(kept)
+        return self._of_weights(operator.get_buffer("view_weights"), operator.get_buffer("share"))
 
     def shown(self, operator: Operator, y: Tensor) -> tuple[Tensor, float]:
         """Filtered back-projection, and the deviation of that of white noise, which is not white any more."""
@@ -78,13 +76,39 @@ class ViewFamily(Family):
         return operator.fbp(y), float(operator.fbp(white).std())
 
     def _of_views(self, operator: ParallelBeam) -> Tensor | None:
+        """Of a scan of the whole half circle by one of the family's numbers of views, whose FBP is A_t."""
         scan = operator.geometry
-        if scan.span != 180 or scan.start != 0 or self.most % scan.angles:
+        sees_all = scan.spacing <= 1 and scan.detectors * scan.spacing >= math.hypot(scan.height, scan.width) - 1e-6
+        if scan.span != 180 or scan.start != 0 or not sees_all:
             return None
-        return self._time_at(torch.tensor([float(scan.angles)], dtype=torch.float64))
+        weights = torch.ones(1, scan.angles, dtype=torch.float64)
+        return self._of_weights(weights, torch.zeros(1, dtype=torch.float64))
 
-    def _time_at(self, views: Tensor) -> Tensor:
-        """The first t at which no more than so many views are left."""
-        place = (torch.log2(self.most / views) - 1e-9).ceil()
-        t = FIRST + (1 - FIRST) * place / max(self.halvings, 1)
-        return torch.where(place > self.halvings, torch.inf, t.clamp(max=1))
+    def _of_weights(self, given: Tensor, share: Tensor) -> Tensor | None:
+        """t of the weights (b, n) and shares (b,) of a `SparseView`; None where one of them is not on the path."""
+        own = self._on_own_views(given)
+        if own is None:
+            return None
+        # From t = 0.1 on the first view weighs 2^k (1 + f), when the k-th halving is past and a share f of the next.
+        first = own[:, 0].clamp(min=1)
+        k = (torch.log2(first) + 1e-12).floor()
+        place = k + first / 2**k - 1
+        t = torch.where(share > 0, FIRST * (1 - share), FIRST + (1 - FIRST) * place / self.halvings)
+        weights, shares = self.weights(t.clamp(0, 1))
+        same = (weights - own).abs().amax(1).maximum((shares - share).abs()) < 1e-9
+        left = own > 0
+        others = torch.arange(self.most) % 2**self.halvings > 0
+        fewer = (share == 0) & (left.sum(1) < self.least) & ~left[:, others].any(1)
+        return torch.where(fewer, torch.inf, t.clamp(0, 1)) if bool((same | fewer).all()) else None
+
+    def _on_own_views(self, given: Tensor) -> Tensor | None:
+        """The weights of n views as those of `most`, (b, most); None where a view is between two of them."""
+        n = given.shape[1]
+        if self.most % n == 0:
+            own = torch.zeros(len(given), self.most, dtype=torch.float64)
+            own[:, :: self.most // n] = given * (self.most // n)
+            return own
+        between = torch.arange(n) * self.most % n > 0
+        if n % self.most or bool((given[:, between] > 0).any()):
+            return None
+        return given[:, :: n // self.most] / (n // self.most)
