@@ -95,6 +95,10 @@ def _load(name: str | Path, device: str, precision: str) -> DiffusionPrior:
                 f"{name} is a supervised network, no prior; it is a method of its own: -m {quote(str(name))}"
             )
         if card.imported:
+            if card.kind == "restoration-prior":
+                from pellucid.checkpoints.restoration import load_restoration
+
+                return load_restoration(folder, device, autocast)
             from pellucid.checkpoints.folder import load as load_imported
 
             prior: DiffusionPrior = load_imported(folder, device, autocast, role="prior")
