@@ -15,6 +15,7 @@ from pellucid.cli.importing import import_
 from pellucid.cli.measure import compare
 from pellucid.cli.report import report
 from pellucid.cli.restore import restore
+from pellucid.cli.schedule import schedule
 from pellucid.cli.tune import tune
 from pellucid.cli.verify import verify
 
@@ -48,4 +49,5 @@ app.add_typer(train.app, name="train")
 app.command("bench")(bench)
 app.command("report")(report)
 app.command("tune")(tune)
+app.command("schedule")(schedule)
 app.command("overhead")(overhead)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from pellucid.operators.families.blur import BlurFamily
 from pellucid.operators.families.jpeg import JPEGFamily
 from pellucid.operators.families.lowres import PixelationFamily
 from pellucid.operators.families.masks import MaskFamily, RandomMaskFamily
+from pellucid.operators.families.schedule_file import Schedule
 from pellucid.operators.families.tone import ContrastFamily, ExposureFamily
 from pellucid.operators.families.views import ViewFamily
 from pellucid.operators.schedules import DIRAC_BLUR
@@ -22,21 +23,38 @@ FamilyOf = Callable[[Shape], Family]
 
 
 def blur_family(
-    image_shape: Shape, widest: float = 3.0, narrowest: float = 0.3, schedule: str = "greedy"
+    image_shape: Shape,
+    widest: float | None = None,
+    narrowest: float | None = None,
+    schedule: str | Sequence[float] = "greedy",
 ) -> BlurFamily:
-    """Dirac's blur from `narrowest` to `widest`: along the released greedy schedule, or evenly.
+    """Gaussian blurs that widen, cut as Dirac's: along its released greedy schedule, evenly, or along one's own.
 
-    Other widths than 0.3 and 3 stretch the greedy schedule linearly.
+    Args:
+        image_shape: (c, h, w).
+        widest: std at t = 1, in pixels; as in the schedule (3) if not given. Other ends stretch it linearly.
+        narrowest: std at t = 0; as in the schedule (0.3) if not given.
+        schedule: "greedy", "linear", a file that `pellucid schedule` has written, or the stds themselves.
 
     Raises:
-        ConfigError: another schedule.
+        ConfigError: another schedule, or the file cannot be read.
     """
-    if schedule not in ("greedy", "linear"):
-        raise ConfigError(f"schedule must be greedy or linear, not {schedule!r}")
-    low, high = DIRAC_BLUR[0], DIRAC_BLUR[-1]
-    through = DIRAC_BLUR if schedule == "greedy" else (low, high)
-    stds = [narrowest + (std - low) / (high - low) * (widest - narrowest) for std in through]
+    through = stds_of(schedule) if isinstance(schedule, str) else tuple(schedule)
+    low, high = through[0], through[-1]
+    first, last = low if narrowest is None else narrowest, high if widest is None else widest
+    stds = [first + (std - low) / (high - low) * (last - first) for std in through]
     return BlurFamily(image_shape, stds, identity_below=0.0)
+
+
+def stds_of(schedule: str) -> tuple[float, ...]:
+    """The blur's widths at evenly spaced times. Raises `ConfigError`."""
+    if schedule == "greedy":
+        return DIRAC_BLUR
+    if schedule == "linear":
+        return DIRAC_BLUR[0], DIRAC_BLUR[-1]
+    if schedule.lower().endswith(".json"):
+        return Schedule.read(schedule).points
+    raise ConfigError(f"schedule must be greedy, linear or a .json file, not {schedule!r}")
 
 
 FAMILIES: dict[str, Callable[..., Family]] = {
@@ -63,6 +81,8 @@ def family(text: str) -> FamilyOf:
     name, options = understood(text)
     if name not in FAMILIES:
         raise UnknownNameError("family of degradations", name, FAMILIES)
+    if name == "blur" and isinstance(options.get("schedule"), str):
+        options["schedule"] = stds_of(options["schedule"])  # a file is read once, not for every shape
     made: FamilyOf = partial(_make, FAMILIES[name], text, options)
     made((3, 64, 64))
     return made
