@@ -11,6 +11,10 @@ import typer
 from pellucid import zoo
 from pellucid.bench.claims import ceiling as encoding
 from pellucid.bench.claims import collect as collecting
+from pellucid.bench.claims import dirac_coverage as coverage
+from pellucid.bench.claims import dirac_path as along
+from pellucid.bench.claims import dirac_tables as tables
+from pellucid.bench.claims import half as halving
 from pellucid.bench.claims import inversion as inverting
 from pellucid.bench.claims import page as paging
 from pellucid.bench.claims import plots, tuning
@@ -72,6 +76,58 @@ def slices(
 
 
 @app.command()
+def half(
+    out: Annotated[Path, typer.Argument(help="A folder.")],
+    pictures: Pictures = PHOTOS,
+) -> None:
+    """D1 to D6: the pictures that no choice on Dirac's cards was made on."""
+    halving.study(pictures, out)
+
+
+HALF = Path("runs/photos-half")
+SCHEDULES = Path("papers/dirac")
+
+
+@app.command()
+def dirac_path(
+    out: Annotated[Path, typer.Argument(help="A CSV file; a killed run goes on in it.")],
+    pictures: Pictures = HALF,
+    size: Size = 128,
+    count: Count = None,
+    precision: Precision = "bfloat16",
+) -> None:
+    """D1, D3: PSNR, feature distance and residual of the estimate along a run."""
+    along.study(Data(pictures, size=size, crop="centre", count=count), out, precision)
+
+
+@app.command()
+def dirac_coverage(
+    out: Annotated[Path, typer.Argument(help="A CSV file; a killed run goes on in it.")],
+    pictures: Pictures = HALF,
+    size: Size = 128,
+    count: Count = 6,
+    precision: Precision = "bfloat16",
+) -> None:
+    """Sixteen samples of each picture: whether they are as far apart as they are wrong."""
+    coverage.study(Data(pictures, size=size, crop="centre", count=count), out, precision)
+
+
+@app.command()
+def dirac_tables(
+    runs: Annotated[Path, typer.Option(help="Folder of the trainings.")] = Path("runs"),
+    schedules: Annotated[Path, typer.Option(help="Folder of schedule-blur.json and schedule-hole.json.")] = SCHEDULES,
+    out: Annotated[Path | None, typer.Option(help="Folder of the result files.")] = None,
+) -> None:
+    """D4, D7: how trainings began, and the greedy schedules, as result files."""
+    folder = out or paging.RESULTS / "dirac"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {name: schedules / f"schedule-{name}.json" for name in ("blur", "hole")}
+    tables.schedules(files, folder / "dirac-schedules.csv")
+    began = {"from photo": runs / "photo-dirac-blur", "from nothing": runs / "dirac-blur-scratch"}
+    tables.beginnings(began, folder / "beginnings.csv")
+
+
+@app.command()
 def ceiling(
     out: Annotated[Path, typer.Argument(help="A CSV file.")],
     pictures: Pictures = PHOTOS,
@@ -85,7 +141,7 @@ def ceiling(
 
 @app.command()
 def collect(
-    paper: Annotated[str, typer.Argument(help="Its name: ssd, flash, resample.")],
+    paper: Annotated[str, typer.Argument(help="Its name: ssd, flash, dirac, resample.")],
     runs: Annotated[Path, typer.Argument(help="Folder of the runs, named as their plans.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the result files.")] = None,
 ) -> None:

@@ -64,8 +64,9 @@ def collect(runs: Path, out: Path, plans: Sequence[str], studies: Sequence[str] 
     save_table(out / "rows.csv", rows, COLUMNS)
     save_table(out / "sets.csv", sets, ("plan", "task", "label", "frechet"))
     for name in studies:
-        if (runs / f"{name}.csv").is_file():
-            shutil.copyfile(runs / f"{name}.csv", out / f"{name}.csv")
+        for suffix in (".csv", ".jpg"):
+            if (runs / f"{name}{suffix}").is_file():
+                shutil.copyfile(runs / f"{name}{suffix}", out / f"{name}{suffix}")
     save_json(out / "provenance.json", records)
 
 

@@ -42,8 +42,8 @@ def study(data: Data, out: Path, precision: str = "bfloat16") -> None:
             writer.writerow(COLUMNS)
         for task in TASKS:
             every = measured(task, data, images)
-            if task == "blur" and (task, FLOOR, "") not in done:
-                writer.writerow((task, FLOOR, "", 0, 0, "", "", f"{floor(every):.5g}"))
+            if task == "blur" and (task, FLOOR, images[0].name) not in done:
+                writer.writerow((task, FLOOR, images[0].name, 0, 0, "", "", f"{floor(every):.5g}"))
             for label, prior, method in runs(task, precision, OTHERS):
                 left = [image for image in images if (task, label, image.name) not in done]
                 for first in range(0, len(left), BATCH):

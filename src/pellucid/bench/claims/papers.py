@@ -9,6 +9,8 @@ from pathlib import Path
 from pellucid.bench.claims import (
     causes,
     cost_page,
+    dirac,
+    dirac_page,
     flash,
     flash_page,
     plots,
@@ -94,4 +96,16 @@ FLASH = Paper(
     strips=flash_page.STRIPS,
     plots=flash_page.PLOTS,
 )
-PAPERS = (SSD, FLASH, RESAMPLE)
+DIRAC = Paper(
+    name="dirac",
+    letter="D",
+    plans=dirac.PLANS,
+    tests=dirac.TESTS,
+    experiments=dirac.EXPERIMENTS,
+    remarks=dirac_page.of,
+    before=("half runs/photos-half", "slices runs/ct-slices"),
+    studies=("dirac-path", "dirac-coverage"),
+    strips=dirac_page.STRIPS,
+    plots=dirac_page.PLOTS,
+)
+PAPERS = (SSD, FLASH, DIRAC, RESAMPLE)
