@@ -1,4 +1,4 @@
-"""Writes the pages that are made from the code: docs/methods/*.md, docs/operators.md, docs/zoo.md, tables.
+"""Writes the pages made from the code: docs/methods/*.md, docs/operators.md, docs/families.md, docs/zoo.md, tables.
 
 docs/reproduction.md is made from result files; its pictures by `python -m pellucid.bench.claims page`.
 
@@ -19,6 +19,7 @@ from typing import Any
 from pellucid.bench.claims import page as claims
 from pellucid.method import RUNGS
 from pellucid.methods import METHODS, Preset
+from pellucid.operators.families import FAMILIES
 from pellucid.operators.named.entry import Parameter
 from pellucid.operators.text import OPERATORS
 from pellucid.train import config as training
@@ -47,6 +48,7 @@ def pages() -> dict[Path, str]:
     made = {folder / f"{slug(preset)}.md": method_page(preset) for preset in METHODS.values()}
     made[folder / "index.md"] = f"{MADE}\n\n# Methods\n\n{method_table('')}"
     made[ROOT / "docs" / "operators.md"] = operator_page()
+    made[ROOT / "docs" / "families.md"] = family_page()
     made[README] = with_table(README.read_text(), method_table("docs/methods/"))
     page = ROOT / "docs" / "training.md"
     made[page] = with_table(page.read_text(), training_keys(), "keys")
@@ -191,6 +193,41 @@ def parameter_row(parameter: Parameter) -> str:
     """A row of the table of parameters."""
     default = "required" if parameter.required else "-" if parameter.default is None else f"`{parameter.default}`"
     return f"| `{parameter.name}` | {default} | {parameter.kind.name}: {parameter.help} |"
+
+
+FAMILIES_ARE = """\
+A family is a degradation that grows with time, A_t for t from 0 (nothing, or nearly) to 1 (all of it). Dirac restores
+along one: its network is trained on A_t(x) + noise for all t, and restoring goes back from the time of the measurement.
+Configurations of `pellucid train dirac` name a family with its parameters, as in `family = "hole:widest=40"`.
+
+A_t is more severe than A_s where A_t = A_{s->t} A_s for some A_{s->t}: nothing that A_s has lost comes back (Fabian,
+Tinaz and Soltanolkotabi, ICML 2024, definition 3.2). "Nested" families have one for all s < t; severity that is known
+"by measurement" rises in the mean error over pictures. The distance is the most that A_0 changes a pixel of any picture
+in [0, 1] of 256 x 256.
+
+Which severities stand at evenly spaced times is a schedule. `pellucid schedule blur --data DIR -o FILE.json` makes one
+for the blur, so that every step of time loses equally much of pictures like those in DIR by a metric (the greedy
+algorithm of the paper), and `family = "blur:schedule=FILE.json"` takes it."""
+
+
+def family_page() -> str:
+    """A table of the families of degradations, and the parameters of each."""
+    lines = [MADE, "", "# Families of degradations", "", FAMILIES_ARE, ""]
+    lines += ["| family | what it does | A_0's distance | severity |", "|---|---|---|---|"]
+    sections = []
+    for name, kind in FAMILIES.items():
+        made, text = kind((3, 256, 256)), inspect.cleandoc(kind.__doc__ or "")
+        body, _, rest = text.partition("\nArgs:\n")
+        texts = dict(entries(rest.partition("\n\n")[0]))
+        severity = "nested" if made.nested else "by measurement"
+        lines.append(
+            f"| [{name}](#{name}) | {body.partition(chr(10) * 2)[0].strip()} | {made.distance:.3g} | {severity} |"
+        )
+        sections += ["", f"## {name}", "", *paragraphs(body), "| parameter | default | |", "|---|---|---|"]
+        for parameter in list(inspect.signature(kind).parameters.values())[1:]:
+            default = "-" if parameter.default is None else f"`{parameter.default}`"
+            sections.append(f"| `{parameter.name}` | {default} | {texts[parameter.name]} |")
+    return "\n".join(lines + sections) + "\n"
 
 
 def main() -> int:
