@@ -15,7 +15,9 @@ from pellucid.metrics.pixels import psnr as psnr_of_pairs
 from pellucid.operators.base import Operator
 from pellucid.prior.gaussian import GaussianPrior, MixturePrior
 from pellucid.problem import Problem
+from pellucid.transition import Reversal
 from pellucid.verify.oracle import GaussianPosterior, MixturePosterior, posterior
+from pellucid.verify.restoration import restoration
 
 LEVELS = {"50": 0.50, "90": 0.90}
 
@@ -100,10 +102,15 @@ class Case:
         return cls(prior, truth, problem, exact, prior.codec.decode(exact.sample(samples, generator)))
 
     def run(self, method: Method, seed: int = 0) -> Result:
-        """As many samples of the method as there are exact ones, in one batch."""
+        """As many samples of the method as there are exact ones, in one batch.
+
+        Dirac, whose prior is one of a degradation, gets the exact one of the degradation that ends at the problem.
+        """
         count = len(self.samples)
+        reverses = isinstance(method.transition, Reversal)
+        prior = restoration(self.prior, self.problem) if reverses else self.prior
         y = self.problem.y.expand(count, *self.problem.y.shape[1:]).contiguous()
-        return reconstruct(Problem(y, self.problem.operator, self.problem.noise_std), self.prior, method, seeds=seed)
+        return reconstruct(Problem(y, self.problem.operator, self.problem.noise_std), prior, method, seeds=seed)
 
     def judge(self, result: Result, method: str, operator: str) -> Verdict:
         """The verdict on a result of `run`."""

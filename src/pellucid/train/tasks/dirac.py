@@ -127,15 +127,15 @@ class DiracObjective(nn.Module):
         estimate, rate = self.model(y, sigma.to(y))
         weight = expand(sigma**-2, y) if config.weighting == "inverse-variance" else torch.ones_like(y[:, :1, :1, :1])
         if config.predicts == "x0":
-            error = self._ahead(estimate.float(), t) - self._ahead(x0, t)
+            error = self._ahead(estimate.to(x0), t) - self._ahead(x0, t)
         else:
-            error = estimate.float() - mean
+            error = estimate.to(mean) - mean
         loss = (weight * error.square()).mean()
         if rate is not None:
             tau = (t - config.increment).clamp(min=0)
             length = (t - tau).clamp(min=1e-3)
             true = (self.process.mean(x0, tau) - mean) / expand(length, y)
-            loss = loss + 0.01 * (weight * (rate.float() - true).square()).mean()
+            loss = loss + 0.01 * (weight * (rate.to(true) - true).square()).mean()
         if self.model.severity is not None:
             loss = loss + (self.model.severity(seen) - t.to(y)).square().mean()
         return loss
