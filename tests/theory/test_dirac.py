@@ -20,18 +20,23 @@ from pellucid.loop import reconstruct
 from pellucid.method import Method
 from pellucid.methods import dirac
 from pellucid.noise import Index, Noise, SeededNoise
+from pellucid.operators.base import Operator
 from pellucid.operators.families import (
     BlurFamily,
+    ContrastFamily,
     Family,
     MaskFamily,
+    PixelationFamily,
+    RandomMaskFamily,
 )
 from pellucid.operators.mask import Mask
-from pellucid.prior.base import Prior, State
+from pellucid.prior.base import Estimate, Prior, State
 from pellucid.prior.dirac import DiracPrior
 from pellucid.prior.gaussian import GaussianPrior
 from pellucid.problem import Problem
 from pellucid.train.config import DiracConfig
 from pellucid.train.tasks.dirac import DiracObjective
+from pellucid.transition import Reversal
 from pellucid.verify.restoration import Fading, GaussianRestoration
 from tests.toys import pictures
 
@@ -301,3 +306,165 @@ def test_training_without_look_ahead_leaves_the_hole_as_it_began() -> None:
             optimiser.step()
         moved = (model.weight.detach() - EYE).abs().amax(1) > 0
         assert bool(moved[~lost].all()) and bool(moved[lost].any()) == (look_ahead == 1)
+
+
+# (iv) How wrong an increment is: Theorem 3.4, Proposition A.6 and Lemma A.7.
+
+
+def norm(matrix: Tensor) -> float:
+    """The largest singular value."""
+    return float(torch.linalg.matrix_norm(matrix, 2))
+
+
+def increments(p: Degradation, phi: Tensor, rule: Reversal, t: float, step: float) -> Tensor:
+    """R-hat from estimates phi (b, n) at t with D = step, (b, n)."""
+    x0 = phi.reshape(-1, *SHAPE)
+    time = torch.full((len(x0),), t, dtype=torch.float64)
+    return rule.increment(p, p.mean(x0, time), time, time - step, Estimate(x0, torch.zeros_like(x0))).flatten(1)
+
+
+def estimates(prior: GaussianRestoration, t: float, error: float) -> tuple[Tensor, Tensor]:
+    """(Phi, x*) of 300 measurements y_t: x* = E[x_0 | y_t], Phi off by an affine map of y_t, its pixels by `error`."""
+    x0 = prior.mean + (torch.linalg.cholesky(prior.covariance) @ normal(300, 2).T).T.reshape(-1, *SHAPE)
+    time = torch.full((300,), t, dtype=torch.float64)
+    y = prior.process.diffuse(x0, time, normal(300, 3).reshape(-1, *SHAPE))
+    exact = prior.estimate(State(y, time)).x0.flatten(1)
+    off = y.flatten(1) @ (normal(PIXELS, 4) / PIXELS**0.5).T + normal(1, 5)
+    return exact + error * off / off.square().mean().sqrt(), exact
+
+
+def normal(count: int, seed: int) -> Tensor:
+    return torch.randn(count, PIXELS, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+STEPS = (0.32, 0.16, 0.08, 0.04, 0.02)
+RULES = ("look-ahead", "small-look-ahead", "look-back", "small-look-back")
+
+
+def sizes(error: float, increments_by: str, name: str = "blur", t: float = 0.5) -> list[float]:
+    """E|R-hat - R(t, D; x*)| for D in STEPS; the small steps are a quarter of D."""
+    prior = oracle(name)
+    phi, exact = estimates(prior, t, error)
+    found = []
+    for step in STEPS:
+        wanted = increments(prior.process, exact, Reversal(), t, step)
+        got = increments(prior.process, phi, Reversal(increments_by, step / 4), t, step)
+        found.append(float((got - wanted).norm(dim=1).mean()))
+    return found
+
+
+def order(values: list[float]) -> float:
+    """The slope of ln value in ln D, at the two smallest."""
+    return float(torch.tensor(values[-2] / values[-1], dtype=torch.float64).log2())
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("name", FAMILIES)
+def test_theorem_3_4(name: str, rule: str) -> None:
+    """E|Rhat - R(t, D; x*)| <= (L_x(t) + L_x(t - D)) sqrt(n) B + 2 L_t D + 2 eps_t (METHODS 1.1, eq. 13).
+
+    The constants as we read them: L_x(t) is the norm of A_t; B bounds the pixels of Phi - x* (at its tightest, the root
+    of the mean square); L_t is Lipschitz's constant of A_t x* in t; eps_t = E|A_t Phi - A_t x*|. The other estimators
+    look by as much as D to one side or to the other, and obey the same bound with L_x at the times that they look to.
+    """
+    prior, t = oracle(name), 0.5
+    p = prior.process
+    for error in (0.0, 0.02, 0.2):
+        phi, exact = estimates(prior, t, error)
+        wrong = float((phi - exact).norm(dim=1).mean())  # <= sqrt(n) B
+        eps = float(((phi - exact) @ prior.matrix(t).T).norm(dim=1).mean())
+        for step in (0.4, 0.1, 0.02):
+            seen = [max(0.0, t - step), t, t + step]
+            slopes = [
+                ((exact @ (prior.matrix(a) - prior.matrix(b)).T).norm(dim=1) / (b - a)).mean()
+                for a, b in pairwise([x.item() for x in torch.linspace(seen[0], seen[2], 9, dtype=torch.float64)])
+            ]
+            steepest = float(torch.stack(slopes).max())
+            lipschitz = max(norm(prior.matrix(t)) + norm(prior.matrix(other)) for other in (seen[0], seen[2]))
+            scale = 4 if rule.startswith("small") else 1  # D / d: what an error of Phi is multiplied by
+            got = increments(p, phi, Reversal(rule, step / 4), t, step)
+            found = float((got - increments(p, exact, Reversal(), t, step)).norm(dim=1).mean())
+            assert found <= scale * lipschitz * wrong + 2 * steepest * step + 2 * eps + 1e-12
+            if rule == "look-ahead" and error == 0:
+                assert found < 1e-12
+            elif error == 0 and name == "blur":
+                assert found > 1e-6
+
+
+def test_what_an_exact_estimate_leaves_falls_in_the_second_order_of_the_step() -> None:
+    """Looking ahead is then exact; the others take a chord for another: D (D - d) / 2, D^2 and D (D + d) / 2 of A''.
+
+    With d = D / 4 they stand as 3 / 8 : 1 : 5 / 8. (A box that fades along a straight line has no curvature.)
+    """
+    found = {rule: sizes(0.0, rule) for rule in RULES}
+    assert max(found["look-ahead"]) < 1e-12
+    for rule in RULES[1:]:
+        assert order(found[rule]) == pytest.approx(2, abs=0.1)
+        assert max(sizes(0.0, rule, "box")) < 1e-12
+    assert found["small-look-ahead"][-1] / found["look-back"][-1] == pytest.approx(3 / 8, abs=0.02)
+    assert found["small-look-back"][-1] / found["look-back"][-1] == pytest.approx(5 / 8, abs=0.02)
+
+
+def test_what_a_wrong_estimate_adds_falls_in_the_first_order_of_the_step() -> None:
+    """|(A_s - A_t)(Phi - x*)| for all estimators: the bound's constant terms are far from tight at small steps.
+
+    At the smallest step all estimators are wrong by the same, within a few percent.
+    """
+    found = {rule: sizes(0.2, rule) for rule in RULES}
+    for rule in RULES:
+        assert order(found[rule]) == pytest.approx(1, abs=0.15)
+        assert found[rule][-1] == pytest.approx(found["look-ahead"][-1], rel=0.1)
+    halved = sizes(0.1, "look-ahead")
+    assert [b / a for a, b in zip(found["look-ahead"], halved, strict=True)] == pytest.approx([0.5] * 5, rel=1e-9)
+
+
+NESTED: dict[str, Callable[[], Family]] = {
+    **FAMILIES,
+    "hole": lambda: MaskFamily(SHAPE, 2.0),
+    "missing pixels": lambda: RandomMaskFamily(SHAPE),
+    "contrast": lambda: ContrastFamily(SHAPE),
+    "pixelation": lambda: PixelationFamily((1, 8, 8)),
+}
+
+
+def dense(operator: Operator) -> Tensor:
+    """The linear part of A, as a matrix."""
+    n = operator.image_shape[1] * operator.image_shape[2]
+    units = torch.eye(n, dtype=torch.float64).reshape(n, *operator.image_shape)
+    return (operator(units) - operator(0 * units[:1])).flatten(1).T
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_an_error_seen_earlier_bounds_the_error_seen_later(name: str) -> None:
+    """E|A_t Phi - A_t x_0|^2 <= max_{tau <= t} (L^{tau -> t})^2 E|A_tau Phi - A_tau x_0|^2, eq. (21).
+
+    Lemma A.7 and Proposition A.6, of which METHODS gives this inequality: the loss with look-ahead, at tau = t - D,
+    bounds the one without. L^{tau -> t} is the norm of A_{tau -> t}, where A_t = A_{tau -> t} A_tau; for the error that
+    it enlarges most the bound is met, so that no smaller constant would do.
+    """
+    family = NESTED[name]()
+    n = family.image_shape[1] * family.image_shape[2]
+    t = 0.9
+    late = dense(family.at(t))
+    errors = torch.randn(200, n, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    for tau in (0.05, 0.3, 0.6, 0.9):
+        early, carry = dense(family.at(tau)), step_up(family, tau, t)
+        assert torch.allclose(carry @ early, late, atol=1e-7)  # the family is nested
+        constant = norm(carry)
+        assert constant < 1.2
+        before, after = ((errors @ a.T).square().sum(1).mean() for a in (early, late))
+        assert after <= constant**2 * before * (1 + 1e-9)
+        _, _, right = torch.linalg.svd(carry @ early @ torch.linalg.pinv(early, rtol=1e-9))
+        worst = torch.linalg.pinv(early, rtol=1e-9) @ right[0]
+        reached = (late @ worst).norm() / (early @ worst).norm()
+        assert float(reached) == pytest.approx(constant, rel=1e-5)
+
+
+def step_up(family: Family, tau: float, t: float) -> Tensor:
+    """A_{tau -> t}, on what A_tau makes."""
+    if isinstance(family, Fading):
+        return dense(family.at(t)) @ torch.linalg.inv(dense(family.at(tau)))
+    carry = family.transition(tau, t)
+    assert carry is not None
+    early = dense(family.at(tau))
+    return dense(carry) @ early @ torch.linalg.pinv(early, rtol=1e-9)
