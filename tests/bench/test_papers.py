@@ -21,10 +21,13 @@ from pellucid.bench.report.tables import tables
 from pellucid.bench.resolve import resolve
 from pellucid.bench.run import bench
 from pellucid.bench.toml import listed
+from pellucid.nn.restorer import DiracNetwork
 from pellucid.nn.severity import make_severity
 
 FOLDER = Path(__file__).parents[2] / "papers"
-PAPERS = sorted(path for path in FOLDER.rglob("*.toml") if path.parent.name != "severity")  # those are of trainings
+TRAININGS = ("dirac", "severity")  # folders
+PAPERS = sorted(path for path in FOLDER.rglob("*.toml") if path.parent.name not in TRAININGS)
+FAMILIES = {"blur": "blur", "hole": "hole:widest=25", "views": "views"}  # of Dirac's tasks, by name
 OFFLINE = {"lpips-vgg": "effnet_distance", "fid": "effnet_frechet"}  # weights that come with a package
 
 
@@ -34,8 +37,16 @@ def standing_in(path: Path, photos: Path, prior: Path, size: int = 16, count: in
     for task in raw["task"]:
         task["operator"] = re.sub(r"^mask:box=\d+$", f"mask:box={size // 2}", task["operator"])
     raw["data"] |= {"path": str(photos), "size": size, "count": count}
-    raw["prior"] = {"names": [str(prior)], "precision": "float32", "device": "cpu"}
     raw["method"] = [{key: value for key, value in method.items() if key != "priors"} for method in raw["method"]]
+    names = [str(prior)]
+    if any(method["name"] == "dirac" for method in raw["method"]):
+        tasks = [task["name"] for task in raw["task"]]
+        restorers = {task: str(restorer(photos.parent / f"restorer-{task}", FAMILIES[task])) for task in tasks}
+        for method in raw["method"]:
+            own = restorers[method.get("tasks", tasks)[0]] if method["name"] == "dirac" else str(prior)
+            method["priors"] = [own]
+        names += restorers.values()
+    raw["prior"] = {"names": names, "precision": "float32", "device": "cpu"}
     for method in raw["method"]:
         for options in (method.get("options", {}), *method.get("by_task", {}).values()):
             if "encoder" in options:
@@ -58,6 +69,20 @@ def encoder(folder: Path) -> Path:
         save_file({key: value.half().contiguous() for key, value in weights.items()}, folder / "model.safetensors")
         sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
         card = {"name": folder.name, "kind": "severity", "network": network, "sha256": sha256}
+        (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+def restorer(folder: Path, family: str) -> Path:
+    """A Dirac network of random weights for a family, in a folder of its own."""
+    if not folder.exists():
+        small = {"channels": 3, "widths": [8, 8], "blocks": [1, 1], "heads": 1, "embedding": 8}
+        folder.mkdir()
+        weights = DiracNetwork(small).state_dict()
+        save_file({key: value.half().contiguous() for key, value in weights.items()}, folder / "model.safetensors")
+        sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        card = {"name": folder.name, "kind": "dirac", "network": {"network": small}, "sha256": sha256}
+        card["process"] = {"family": family, "noise": [0.01, 0.05]}
         (folder / "card.json").write_text(json.dumps(card))
     return folder
 
