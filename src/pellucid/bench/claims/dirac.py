@@ -158,7 +158,7 @@ EXPERIMENTS = {
     "calls, not 1000, and PnP-ADMM the prior `photo`.",
     "D3": "Study dirac-path: the residual |y - A x0_hat|^2 / (n sigma^2) of the network's own estimate.",
     "D4": "Plan dirac-table1.",
-    "D5": "Plan dirac-lookahead: small networks, trained from nothing for 3000 steps, alike but "
+    "D5": "Plan dirac-lookahead: small networks, trained from nothing for 2000 steps, alike but "
     "for delta_t; 20 calls, and one.",
     "D6": "Plan dirac-guidance: 20 calls; the best of four step sizes for each scaling, chosen on the same pictures by "
     "PSNR, so that the figures favour guidance.",

@@ -179,7 +179,7 @@ def etas(results: Results) -> Iterator[str]:
 
 def evenly(results: Results) -> Iterator[str]:
     """D7: what the greedy schedule is worth."""
-    yield "Networks trained on each schedule, 3000 steps; greedy less linear:"
+    yield "Networks trained on each schedule, 2000 steps; greedy less linear:"
     yield ""
     yield "| calls | PSNR | feature distance |"
     yield "|---|---|---|"
