@@ -49,13 +49,16 @@ def test_every_network_loads_and_gives_finite_pictures(name: str) -> None:
     if card.kind == "autoencoder":
         pytest.importorskip("diffusers")
     network = build(card)
-    channels = int(card.data["network"].get("channels", card.data["network"].get("in_channels", 3)))
+    words = card.data["network"].get("network", card.data["network"])
+    channels = int(words.get("channels", words.get("in_channels", 3)))
     x = torch.rand(2, channels, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         if card.kind in ("prior", "latent-prior"):
             out = network(x, torch.tensor([0.1, 3.0]))
         elif card.kind == "autoencoder":
             out = zoo.load_autoencoder(card.folder).decode(zoo.load_autoencoder(card.folder).encode(x))
+        elif card.kind == "dirac":
+            out, _ = network(x, torch.tensor([0.01, 0.05]))
         elif card.kind == "severity":
             out, s2 = network(x)
             assert s2.shape == (2,) and (s2 > 0).all() and card.data["calibration"]["temperature"] > 0

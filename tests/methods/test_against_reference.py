@@ -382,4 +382,5 @@ def test_composed_method_equals_its_transcription(name: str, operator: str) -> N
 
 
 def test_every_method_has_a_transcription() -> None:
-    assert {case.preset for case in CASES.values()} == set(methods.METHODS)
+    """Dirac, whose prior is one of a degradation, is held against its own in tests/methods/test_dirac.py."""
+    assert {case.preset for case in CASES.values()} == set(methods.METHODS) - {"dirac"}

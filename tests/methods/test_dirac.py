@@ -29,19 +29,14 @@ from pellucid.start.degraded import Measured
 from pellucid.transition import INCREMENTS, Reversal
 from pellucid.verify.restoration import GaussianRestoration
 from tests.reference.dirac import algorithm_1
-from tests.toys import SHAPE, pictures, toy_prior
+from tests.toys import SHAPE, pictures, toy_prior, toy_restoration
 
 QUIET = (0.01, 0.05)
 NOISIER = "ignore:the measurement is noisier"
 
 
-def toy(y: Tensor, level: Tensor) -> tuple[Tensor, None]:
-    """A smooth network that knows its noise level."""
-    return y + 0.2 * torch.sin(4 * y) * (1 + 5 * level[:, None, None, None]) - 0.1 * y.roll(1, dims=3), None
-
-
 def prior_of(family: Family, noise: tuple[float, float] = QUIET, **words: Any) -> DiracPrior:
-    return DiracPrior(toy, Degradation(family, Geometric(*noise)), **words)
+    return DiracPrior(toy_restoration, Degradation(family, Geometric(*noise)), **words)
 
 
 def measured(family: Family, count: int = 2, std: float = 0.05) -> Problem:
@@ -69,7 +64,7 @@ def transcribed(problem: Problem, family: Family, seeds: list[int], **words: Any
     """Image by image, with the draws that `reconstruct` makes."""
 
     def phi(y: Tensor, level: float) -> Tensor:
-        return toy(y, torch.tensor([level], dtype=torch.float64))[0]
+        return toy_restoration(y, torch.tensor([level], dtype=torch.float64))[0]
 
     def degrade(x: Tensor, t: float) -> Tensor:
         return family.at(t)(x)
@@ -158,9 +153,10 @@ def test_published_settings_take_the_published_calls(name: str, dt: float, stop:
 
 def test_the_papers_own_stop_takes_one_step_less_where_the_grid_meets_it() -> None:
     family = MaskFamily((1, 8, 8), 2.0)
-    for stop, calls in ((0.7, 15), (0.25, 38), (1.0, 1), (0.0, 50)):
-        result = reconstruct(measured(family), prior_of(family), dirac(50, stop=stop))
+    for stop, calls, eta in ((0.7, 15, 0.0), (0.25, 38, 0.5), (1.0, 1, 0.0), (0.0, 50, 0.2)):
+        result = reconstruct(measured(family), prior_of(family), dirac(50, stop=stop, eta=eta))
         assert result.nfe.tolist() == [calls, calls]
+        assert result.vjp.tolist() == ([calls, calls] if eta else [0, 0])
 
 
 # Each image on its own

@@ -27,7 +27,7 @@ from pellucid.start.base import Start
 from pellucid.step import Step
 from pellucid.stop import StopBelow
 from pellucid.transition import DDIM, Renoise
-from tests.toys import SHAPE, PhaseAmplitude, ToySeverity, pictures, toy_prior
+from tests.toys import SHAPE, PhaseAmplitude, ToySeverity, pictures, prior_for, toy_prior
 
 SMALL: dict[str, Method] = {
     "ssd": methods.ssd(nfe=8),
@@ -51,6 +51,7 @@ SMALL: dict[str, Method] = {
     "flash": methods.flash(encoder=ToySeverity(), nfe=40),
     "ae": methods.ae(encoder=ToySeverity()),
     "latent-ddnm": methods.latent_ddnm(nfe=6),
+    "dirac": methods.dirac(nfe=6, eta=0.5),
     "daps": methods.daps(nfe=6, ode_steps=2, langevin_steps=4),
     "red-diff": methods.red_diff(nfe=6),
     "pnp-admm": methods.pnp_admm(nfe=6),
@@ -85,7 +86,7 @@ def blurs() -> GaussianBlur:
 
 def operator_for(name: str) -> Operator:
     """One that the method works with."""
-    return ParallelBeam(SHAPE, 5) if name == "fbp" else masks()
+    return ParallelBeam(SHAPE, 5) if name == "fbp" else blurs() if name == "dirac" else masks()
 
 
 def alone(whole: Problem, image: int) -> Problem:
@@ -102,7 +103,7 @@ def test_every_method_is_here() -> None:
 @pytest.mark.parametrize("name", SMALL)
 def test_an_image_alone_equals_itself_in_a_batch(name: str) -> None:
     operator = operator_for(name) if name in ("repaint", "mcg", "fbp") else blurs()
-    whole, prior = problem(operator), toy_prior()
+    whole, prior = problem(operator), prior_for(name)
     together = reconstruct(whole, prior, SMALL[name], seeds=SEEDS).image
     assert torch.isfinite(together).all()
     for image in (0, 3, 6):
@@ -114,7 +115,7 @@ def test_an_image_alone_equals_itself_in_a_batch(name: str) -> None:
     "name", [name for name in SMALL if name not in ("ae", "pinv", "fbp", "cgls", "pnp-admm", "admm-tv")]
 )
 def test_seeds_matter_and_zero_is_one(name: str) -> None:
-    whole, prior = problem(masks()), toy_prior()
+    whole, prior = problem(operator_for(name)), prior_for(name)
     first, again, other = (reconstruct(whole, prior, SMALL[name], seeds=seeds).image for seeds in (0, 0, 1))
     assert torch.equal(first, again)
     assert all(not torch.equal(a, b) for a, b in zip(first, other, strict=True))
@@ -122,7 +123,7 @@ def test_seeds_matter_and_zero_is_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_inputs_are_never_mutated(name: str) -> None:
-    whole, prior = problem(operator_for(name)), toy_prior()
+    whole, prior = problem(operator_for(name)), prior_for(name)
     y, std = whole.y.clone(), torch.as_tensor(whole.noise_std).clone()
     buffers = [buffer.clone() for buffer in whole.operator.buffers()]
     reconstruct(whole, prior, SMALL[name], seeds=SEEDS)

@@ -41,7 +41,7 @@ from pellucid.stop import StopBelow
 from pellucid.transition import DDIM, Renoise
 from tests.latent import toy_latent_prior
 from tests.theory.test_loop import SMALL
-from tests.toys import SHAPE, PhaseAmplitude, pictures, toy_prior
+from tests.toys import SHAPE, PhaseAmplitude, pictures, prior_for, toy_prior
 
 IMAGES = 7
 STD = (0.02, 0.2, 0.05, 0.11, 0.01, 0.16, 0.03)
@@ -108,7 +108,7 @@ def own_operators(name: str) -> list[Operator]:
 def varied(name: str) -> Method:
     """The method with a start at a time of its own for every image."""
     method = OURS[name]
-    if isinstance(method.grid, Nowhere) or name == "flash":
+    if isinstance(method.grid, Nowhere) or name in ("flash", "dirac"):  # which have one of their own
         return method
     return replace(method, start=OwnTimes(), grid=Below(method.grid))
 
@@ -139,7 +139,7 @@ def test_every_method_is_here() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_a_stream_of_images_that_start_at_times_of_their_own_equals_each_alone(name: str) -> None:
-    given, prior, method = problems(own_operators(name)), toy_prior(), varied(name)
+    given, prior, method = problems(own_operators(name)), prior_for(name), varied(name)
     rows: set[int] = set()
 
     def watch(step: Step) -> None:

@@ -16,6 +16,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "prior": {"network": UNET},
     "autoencoder": {"network": VQ, "quantise_from": 2, "adversarial": 0.1},
     "denoiser": {"network": UNET},
+    "dirac": {"network": UNET, "family": "exposure:least=0.2", "increment": 0.1},
     "supervised": {"network": SWINIR, "operator": "bicubic:factor=2", "noise": (0.0, 0.05)},
 }
 
