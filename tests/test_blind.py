@@ -18,7 +18,6 @@ from pellucid.blind import (
     Family,
     ParameterEstimator,
     Sought,
-    Unknown,
     estimated_operator,
     estimated_specs,
     estimator_for,
@@ -41,6 +40,7 @@ from pellucid.nn.parameter import ParameterHead
 from pellucid.nn.severity import SeverityEncoder, make_severity
 from pellucid.operators.each import Each
 from pellucid.operators.text import parse
+from pellucid.operators.unknown import Unknown
 from pellucid.prior.base import Prior
 from pellucid.prior.gaussian import GaussianPrior
 from pellucid.problem import Observation, Problem

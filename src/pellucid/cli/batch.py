@@ -14,6 +14,7 @@ import typer
 from pellucid.cli.budgeting import budgeted
 from pellucid.cli.case import Case
 from pellucid.cli.console import NOTICE, duration, note, say
+from pellucid.cli.dirac import DIRAC
 from pellucid.cli.inputs import Job, require_own
 from pellucid.cli.restoring import Restored, find_truth, psnr, read_truth, restore
 from pellucid.cli.saving import cost, resolved, save, severity, units
@@ -73,6 +74,7 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     predicted = case.predicted_seconds()
     report: dict[str, Any] = {"input": str(job.source), "predicted_seconds": round(predicted, 2), "settings": settings}
     report |= severity(case)
+    report |= {} if case.entry is None else {DIRAC: {"prior": setup.request.prior, **case.entry.words}}
     report |= units(job.target, case.picture.ct, outputs.window)
     if case.picture.ct is not None and setup.window is None:
         note(f"{job.source.name} is CT, and the prior {setup.request.prior} is not made for it; --prior ct is")
@@ -143,6 +145,8 @@ def _plan(case: Case, job: Job, settings: dict[str, Any], predicted: float) -> s
     }
     if case.severity is not None:
         lines["begins"] = _begins(case)
+    if case.entry is not None:
+        lines["path"] = case.entry.text
     return "\n".join(f"{key:18s} {value}" for key, value in lines.items()) + "\nnothing was written"
 
 
@@ -162,6 +166,8 @@ def _summary(case: Case, job: Job, restored: Restored, report: dict[str, Any]) -
         text += f", PSNR {scores['result']:.2f} dB{before}"
     if case.severity is not None:
         text += f"\n{_begins(case)}"
+    if case.entry is not None:
+        text += f"\n{case.entry.text}"
     if case.estimated is not None:
         text += f"\nestimated: {case.estimated}"
     if (ct := case.picture.ct) is not None:

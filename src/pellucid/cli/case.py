@@ -12,6 +12,7 @@ from torch import Tensor
 from pellucid.account import uncounted
 from pellucid.blind import estimated_specs, needs_operator, severity_for
 from pellucid.budget import Forecast, survey
+from pellucid.cli.dirac import DIRAC, Entry, entry
 from pellucid.cli.settings import Setup
 from pellucid.cli.sinograms import gives_pictures
 from pellucid.consistency.guidance import PseudoinverseGuidance
@@ -89,9 +90,16 @@ class Case:
             return None
         return survey(self.method, self.problem(1), self.prior).forecast(self.method, self.prior.process)
 
+    @cached_property
+    def entry(self) -> Entry | None:
+        """Where the picture enters a degradation's path; None for methods that begin elsewhere."""
+        return entry(self.problem(1), self.prior, self.method)
+
     @property
     def calls(self) -> int:
         """Network calls, as far as they can be foretold."""
+        if self.entry is not None:
+            return self.entry.steps
         return self.nfe if self.severity is None else int(self.severity.calls)
 
     @property
@@ -168,12 +176,14 @@ def _operator(setup: Setup, picture: Picture, shape: Shape) -> tuple[Setup, Oper
     """The operator, and its text where a number of it is told from the measurement.
 
     Where the method never asks for the operator, nothing is estimated; "auto" is then replaced by the severity encoder
-    that was trained for what is sought, since the operator cannot say which it is.
+    that was trained for what is sought, since the operator cannot say which it is. Dirac's path says more where the
+    operator is known, so that a number that can be estimated is.
     """
     if setup.sought is None and not setup.unknown:
         return setup, setup.spec.build(shape), None
     y, preset = picture.pixels, setup.preset
-    if preset is None or needs_operator(preset.build(setup.request.nfe, **setup.options)):
+    alone = preset is not None and not needs_operator(preset.build(setup.request.nfe, **setup.options))
+    if not alone or (preset is not None and preset.name == DIRAC and setup.sought is not None):
         assert setup.sought is not None
         (spec,) = estimated_specs(setup.sought, y[None], shape)
         return setup, spec.build(shape), spec

@@ -6,7 +6,7 @@ import typer
 
 from pellucid.cli.options import Json
 
-ORDER = ("prior", "latent-prior", "autoencoder", "denoiser", "estimator", "severity", "parameter")
+ORDER = ("prior", "latent-prior", "dirac", "autoencoder", "denoiser", "estimator", "severity", "parameter")
 
 app = typer.Typer(help="What there is: methods, operators, priors.")
 

@@ -27,7 +27,9 @@ OperatorText = Annotated[
         help="What happened to the picture; see `pellucid list operators`. A number may be ?, docs/blind.md.",
     ),
 ]
-Noise = Annotated[float, typer.Option("--noise", "-n", help="Standard deviation of the noise; white is 1.")]
+Noise = Annotated[
+    float, typer.Option("--noise", "-n", "--noise-std", help="Standard deviation of the noise; white is 1.")
+]
 Gain = Annotated[float | None, typer.Option(help="Poisson noise of variance gain * A(x), beside --noise: 1 / photons.")]
 Photons = Annotated[float | None, typer.Option(help="The same, said as the photons that a value of 1 counts.")]
 Window = Annotated[

@@ -21,6 +21,9 @@ class Watch:
         task: the bar of this picture.
         rounds: how often the loop runs, for samples that are not drawn together.
         limit: seconds from now, or None.
+
+    Attributes:
+        round: which of them is running, from 0; whoever runs the loop says so.
     """
 
     def __init__(self, progress: Progress, task: TaskID, rounds: int, limit: float | None) -> None:
@@ -38,9 +41,7 @@ class Watch:
         calls = "" if account is None else f"NFE {int(account.nfe.max())}"
         done = self.round * step.total + step.index + 1
         self.progress.update(self.task, completed=done, total=self.rounds * step.total, calls=calls)
-        last = step.index + 1 >= step.total
-        self.round += last
-        return self.expired and not last
+        return self.expired and step.index + 1 < step.total
 
 
 @contextmanager

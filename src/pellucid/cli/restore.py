@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pellucid.cli.console import NOTICE
+from pellucid.cli.console import NOTICE, note
 from pellucid.cli.options import (
     Depth,
     Device,
@@ -21,7 +21,6 @@ from pellucid.cli.options import (
     OperatorText,
     Output,
     Photons,
-    PriorName,
     Seed,
     Settings,
     Window,
@@ -39,7 +38,13 @@ def restore(
         str,
         typer.Option("--method", "-m", help="See `pellucid list methods`; auto goes by what is known of A."),
     ] = "auto",
-    prior: PriorName = "photo",
+    prior: Annotated[
+        str,
+        typer.Option(
+            "--prior",
+            help="A name from `pellucid list priors`, or a folder; auto is photo, or the dirac prior for the operator.",
+        ),
+    ] = "auto",
     seed: Seed = 0,
     samples: Annotated[int, typer.Option(help="Draw several: their mean, each, and their pixelwise spread.")] = 1,
     nfe: Nfe = None,
@@ -47,6 +52,13 @@ def restore(
     method_config: Annotated[
         Path | None,
         typer.Option(help="Method and settings from a file of `pellucid tune`; options given here go first."),
+    ] = None,
+    optimise: Annotated[
+        str | None,
+        typer.Option(
+            "--optimise",
+            help="For dirac: stop where it is best for psnr or for perception, as the prior's validation found.",
+        ),
     ] = None,
     max_nfe: Annotated[
         float | None,
@@ -99,11 +111,15 @@ def restore(
         gain=poisson_gain(gain, photons),
         save_memory=save_memory,
         max_nfe=max_nfe,
+        optimise=optimise,
     )
     shown = None if window is None else display_window(window)
     pairs = jobs(pictures, output, "restored", depth)
     require_identity(pairs, keep_identity)
-    restore_all(understand(request), pairs, Outputs(depth, compare, dry_run, json, shown, keep_identity))
+    setup = understand(request, pairs[0].source)
+    if setup.request.prior != prior and setup.request.method == "dirac" and not json:
+        note(f"prior {setup.request.prior}, which undoes {setup.operator_text}")
+    restore_all(setup, pairs, Outputs(depth, compare, dry_run, json, shown, keep_identity))
 
 
 restore.__doc__ = f"{restore.__doc__}\n\n{NOTICE}"

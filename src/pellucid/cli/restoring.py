@@ -55,6 +55,7 @@ def restore(case: Case, title: str, *, quiet: bool) -> Restored:
         for first in range(0, request.samples, at_once):
             if results and watch.expired:
                 break
+            watch.round = first // at_once
             count = min(at_once, request.samples - first)
             seeds = range(request.seed + first, request.seed + first + count)
             results.append(reconstruct(case.problem(count), case.prior, case.method, seeds=seeds, callback=watch))

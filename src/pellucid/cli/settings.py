@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.blind import UNKNOWN, Sought, example, is_sought, needs_operator
 from pellucid.budget import severity_start
+from pellucid.cli.dirac import AUTO, DIRAC, SWITCHED_OFF, aimed, is_dirac, prior_for, require_named, shape_of
 from pellucid.errors import CompatibilityError, ConfigError, NeedsCapability, ProblemError
 from pellucid.methods.words import option_value
 from pellucid.start.severity import Severity
@@ -33,7 +34,7 @@ class Request:
     operator: str = "identity"
     noise: float = 0.0
     method: str = "auto"
-    prior: str = "photo"
+    prior: str = AUTO
     seed: int = 0
     nfe: int | None = None
     samples: int = 1
@@ -46,6 +47,7 @@ class Request:
     gain: float = 0.0
     save_memory: bool = False
     max_nfe: float | None = None
+    optimise: str | None = None
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,12 @@ class Setup:
         return methods.get(name), self.request.nfe or nfe
 
 
-def understand(request: Request) -> Setup:
+def understand(request: Request, first: Path | None = None) -> Setup:
     """Checks everything that can be checked without a picture, cheap things first, and loads the prior.
+
+    Args:
+        request: what was asked for.
+        first: one of the pictures, whose shape says which prior fits where none is named.
 
     Raises:
         PellucidError: of the kind that says what is wrong.
@@ -135,9 +141,13 @@ def understand(request: Request) -> Setup:
     from pellucid.zoo import load
 
     _check_numbers(request)
+    if request.method == "auto" and request.prior != AUTO and is_dirac(request.prior):
+        request = replace(request, method=DIRAC)  # the only one that its prior is for
+    if request.optimise is not None and request.method != DIRAC:
+        raise ConfigError("--optimise takes a stop that a dirac prior stores: take -m dirac")
     unknown = request.operator.strip() == UNKNOWN
     sought = Sought(request.operator) if not unknown and is_sought(request.operator) else None
-    spec = example(sought) if sought else parse("identity" if unknown else request.operator)
+    spec = _example(sought, request) if sought else parse("identity" if unknown else request.operator)
     if unknown and request.method == "auto":
         raise ConfigError("--operator unknown needs a method that asks for none: -m flash --set inner=none")
     if request.noise == request.gain == 0 and str(spec) == "identity" and request.method == "auto":
@@ -146,6 +156,8 @@ def understand(request: Request) -> Setup:
             "--noise 0.05 for noise alone"
         )
     preset = None if request.method == "auto" else methods.get(request.method)
+    if request.method == DIRAC and request.max_nfe is not None:
+        raise ConfigError("--max-nfe scales where pictures begin, for flash; with dirac none takes more than --nfe")
     if preset is None and request.max_nfe is not None:
         raise ConfigError(
             "--max-nfe scales where pictures begin by their severity: take -m flash; --nfe sets the calls"
@@ -159,6 +171,7 @@ def understand(request: Request) -> Setup:
             raise CompatibilityError(
                 f"{preset.name} asks what the operator does, and it is unknown; say which it is, leave a number of it "
                 "to be estimated (gaussian-blur:std=?), or take -m flash --set inner=none, which needs none"
+                + (", or dirac with eta=0" if preset.name == DIRAC else "")
             )
         if request.max_nfe is not None:
             severity_start(method)
@@ -167,14 +180,48 @@ def understand(request: Request) -> Setup:
         budgeted = isinstance(method.start, Severity) and "share" in preset.options
         budgeted = budgeted and (request.max_nfe is not None or request.seconds is not None)
     shape, device = _shape(request.shape), _device(request.device)
+    if request.prior == AUTO:
+        request = replace(request, prior=_prior(request, spec, shape, first))
     prior = load(request.prior, device, request.precision, checkpoint=request.save_memory)
     if preset is not None and is_denoiser(prior) and not _takes_denoisers(preset):
         raise CompatibilityError(
             f"--prior {request.prior} is a denoiser for plug-and-play methods, and {preset.name} begins with more "
             f"noise than it was made for; take -m {PLUG_AND_PLAY}, or a diffusion prior such as --prior photo"
         )
+    if preset is not None and preset.name == DIRAC:
+        name, nfe, words = aimed(request.optimise, getattr(prior, "points", {}), options, preset, request.prior)
+        request = replace(request, optimise=name, nfe=request.nfe or nfe)
+        options = {**words, **(SWITCHED_OFF if unknown else {})}
     window = _window(request.prior)
     return Setup(request, spec, preset, options, shape, device, prior, window, sought, budgeted)
+
+
+def _example(sought: Sought, request: Request) -> Spec:
+    """See `blind.example`; what to do instead where no network estimates it, and the prior of dirac might."""
+    try:
+        return example(sought)
+    except CompatibilityError as error:
+        if request.method != DIRAC:
+            raise
+        raise CompatibilityError(
+            f"{error}; a dirac prior tells itself how strong a degradation of its own family is: -A {UNKNOWN} -m dirac "
+            "--prior NAME"
+        ) from error
+
+
+def _prior(request: Request, spec: Spec, shape: tuple[int, int, int] | None, first: Path | None) -> str:
+    """The prior where none is named: `photo`, or for dirac the one that undoes the operator.
+
+    Raises:
+        CompatibilityError: there is none, or the operator is unknown.
+    """
+    from pellucid.zoo import DEFAULT
+
+    if request.method != DIRAC:
+        return DEFAULT
+    if request.operator.strip() == UNKNOWN:
+        raise require_named()
+    return prior_for(spec, request.noise, shape_of(first, spec, shape))
 
 
 def _window(name: str) -> tuple[float, float] | None:
