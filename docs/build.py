@@ -207,7 +207,11 @@ in [0, 1] of 256 x 256.
 
 Which severities stand at evenly spaced times is a schedule. `pellucid schedule blur --data DIR -o FILE.json` makes one
 for the blur, so that every step of time loses equally much of pictures like those in DIR by a metric (the greedy
-algorithm of the paper), and `family = "blur:schedule=FILE.json"` takes it."""
+algorithm of the paper), and `family = "blur:schedule=FILE.json"` takes it. The one in `papers/dirac/schedule-blur.json`
+was made with EfficientNet features and six photographs, where the authors had LPIPS. After six generations of halvings
+its 65 widths are within 0.06 pixels of the published ones, 0.03 in the mean (an even schedule: 0.32 and 0.20). With all
+102 points it is 0.32 and 0.17 (even: 0.64 and 0.38), since which gaps are halved a seventh time hangs on small
+differences of the metrics."""
 
 
 def family_page() -> str:

@@ -6,7 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import combinations, pairwise
+from itertools import accumulate, combinations, pairwise
 from pathlib import Path
 
 import pytest
@@ -271,15 +271,20 @@ def in_pitches(stds: Sequence[float], candidates: int) -> Tensor:
     return (values - values[0]) / (values[-1] - values[0]) * (candidates - 1)
 
 
-def undivided(steps: Sequence[int]) -> list[int]:
-    """The gaps of the last but one generation, from their halves: read from the wide end, where none is halved yet."""
-    blocks, left = [steps[-1]], list(steps[:-1])
+def undivided(stds: Sequence[float], candidates: int = 2000) -> list[int]:
+    """The gaps of the last complete generation, in pitches: halves joined, read from the wide end.
+
+    What is much narrower than the gap beside it is a half, and its other half comes next.
+    """
+    places = [round(float(p)) for p in in_pitches(stds, candidates)]
+    left = [b - a for a, b in pairwise(places)]
+    joined = [max(left)]
     while left:
         step = left.pop()
-        if step < 0.72 * blocks[-1] and left:
+        if step < 0.72 * joined[-1] and left:
             step += left.pop()
-        blocks.append(step)
-    return blocks[::-1]
+        joined.append(step)
+    return joined[:0:-1]
 
 
 def test_the_published_schedule_is_on_an_even_grid_of_2000() -> None:
@@ -294,14 +299,44 @@ def test_the_published_schedule_is_on_an_even_grid_of_2000() -> None:
 
 def test_the_published_schedule_is_a_tree_of_halvings() -> None:
     """101 gaps are 64 = 2^6 gaps, 37 of them halved: six generations complete, and 100 - 63 of the seventh."""
-    places = [round(float(p)) for p in in_pitches(DIRAC_BLUR, 2000)]
-    steps = [b - a for a, b in pairwise(places)]
-    blocks = undivided(steps)
-    assert len(steps) == 101 and len(blocks) == 64 and sum(blocks) == 1999
+    gaps = undivided(DIRAC_BLUR)
+    assert len(DIRAC_BLUR) == 102 and len(gaps) == 64 and sum(gaps) == 1999
     # Gaps of one generation lose alike, and so grow with the blur once a kernel's tails are more than rounding.
-    assert blocks[5:] == sorted(blocks[5:]) and blocks[-1] == 46 and blocks[5] == 16
+    assert gaps[5:] == sorted(gaps[5:]) and gaps[5] == 16 and gaps[-1] == 46
+
+
+def test_ours_is_the_published_schedule_to_the_sixth_generation() -> None:
+    """Made with other features and other pictures: LPIPS-VGG is not at hand. The criterion is the linear schedule."""
+    ours = Schedule.read(OURS)
+    assert ours.about["candidates"] == {"count": 2000, "first": 0.3, "last": 3.0, "spacing": "even"}
+    assert ours.about["budget"] == 100 and len(ours.points) == len(DIRAC_BLUR)
+    assert ours.about["metric"] == "effnet_distance" and ours.about["data"]["pictures"] == 6
+    off = in_pitches(ours.points, 2000)
+    assert float((off - off.round()).abs().max()) < 1e-6
+    gaps = undivided(ours.points)
+    assert len(gaps) == 64 and sum(gaps) == 1999
+    even = torch.linspace(0, 1999, 65, dtype=torch.float64)
+    published, found = (torch.tensor([0, *accumulate(undivided(s))]) for s in (DIRAC_BLUR, ours.points))
+    pitch = 2.7 / 1999
+    apart, from_even = ((other - published).abs() * pitch for other in (found, even))
+    assert float(apart.max()) == pytest.approx(0.0621, abs=1e-4) and float(apart.mean()) == pytest.approx(
+        0.0304, abs=1e-4
+    )
+    assert float(from_even.max()) > 5 * float(apart.max()) and float(from_even.mean()) > 6 * float(apart.mean())
+
+
+def test_ours_is_nearer_to_the_published_schedule_than_an_even_one() -> None:
+    """All 102 points: which gaps of the seventh generation are halved hangs on small differences of the distances."""
+    published, found, even = (curve(stds) for stds in (DIRAC_BLUR, Schedule.read(OURS).points, (0.3, 3.0)))
+    apart, from_even = ((other - published).abs() for other in (found, even))
+    assert float(apart.max()) == pytest.approx(0.319, abs=2e-3) and float(apart.mean()) == pytest.approx(
+        0.167, abs=2e-3
+    )
+    assert float(from_even.max()) == pytest.approx(0.637, abs=2e-3)
+    assert float(from_even.mean()) == pytest.approx(0.375, abs=4e-3)
 
 
 def curve(stds: Sequence[float], n: int = 1001) -> Tensor:
+    """std(t) of the family on an even grid of t."""
     own = BlurFamily((1, 8, 8), stds, identity_below=0.0)
     return own.std(torch.linspace(0, 1, n, dtype=torch.float64))

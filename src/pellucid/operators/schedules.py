@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-# Blur widths at t = 0, 1/101, ..., 1 that Dirac's greedy scheduling found and its authors released (METHODS 1.3).
+# Blur widths at t = 0, 1/101, ..., 1 that Dirac's greedy scheduling found and its authors released (METHODS 1.3). To
+# their four decimals they are on an even grid of 2000 candidates, and the tree of halvings that the algorithm leaves:
+# 2^6 gaps, of which the 37 that lose most are halved once more.
 # fmt: off
 DIRAC_BLUR: tuple[float, ...] = (
     0.3000, 0.3365, 0.3594, 0.3918, 0.4054, 0.4189, 0.4418, 0.4540, 0.4648, 0.4756, 0.4864, 0.4972,
