@@ -27,7 +27,7 @@ class Restorer(nn.Module):
 
     The first two are residual: G = y + F for a SongUNet and a UNet2DModel; for our UNet EDM's mixture of y and F, which
     at these low levels is about y + sigma_t F, so that a denoiser of pictures is a beginning. With `rates`, F has as
-    many channels again: E[dA_t(x_0)/dt | y_t], so that increments need no family.
+    many channels again: -E[dA_t(x_0)/dt | y_t], so that increments need no family.
 
     Args:
         network: `class`: "unet" (the default), "songunet" or "UNet2DModel", and that class's arguments.

@@ -24,8 +24,8 @@ class DiracPrior(DiffusionPrior):
     """Phi(y_t, t) = E[x_0 | y_t] of y_t = A_t(x_0) + sigma_t z, from a network that is told sigma_t.
 
     Fabian, Tinaz and Soltanolkotabi, DiracDiffusion, ICML 2024. The score is (A_t(Phi) - y_t) / sigma_t^2 (eq. 11),
-    that is -eps / sigma_t. Pictures stay in [0, 1]. A network may predict A_t(x_0) instead, with the rate at which it
-    changes; then x0 is A_t(x_0) - t rate, Taylor's estimate, and eps comes from A_t(x_0) itself.
+    that is -eps / sigma_t. Pictures stay in [0, 1]. A network may predict A_t(x_0) instead, with the rate -dA_t(x_0)/dt
+    at which it clears up; then x0 is A_t(x_0) + t rate, Taylor's estimate, and eps comes from A_t(x_0) itself.
 
     Args:
         network: (y (b, c, h, w) in [0, 1], sigma (b,)) -> (estimate, rate or None), see `nn.restorer.Restorer`.

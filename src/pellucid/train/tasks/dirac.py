@@ -114,7 +114,7 @@ class DiracObjective(nn.Module):
 
     look_ahead = 0 is eq. (12), 1 is eq. (28), |Phi - x_0|^2 itself. For the predictions "degraded" and "noise" the
     target is A_t(x_0), whatever the look-ahead. With `increment` d > 0, the network's rate learns
-    (A_{max(0, t - d)}(x_0) - A_t(x_0)) / (t - max(0, t - d)), weighed by (0.1 w_t)^2, and the head learns t.
+    (A_{max(0, t - d)}(x_0) - A_t(x_0)) / (t - max(0, t - d)), weighed by 0.01 w_t, and the head learns t.
     """
 
     def __init__(self, model: DiracNetwork, process: Degradation, config: DiracConfig) -> None:
@@ -150,7 +150,10 @@ class DiracObjective(nn.Module):
 def restoration_psnr(
     model: DiracNetwork, process: Degradation, pictures: Tensor, t: float, seed: int = 0
 ) -> tuple[list[float], list[float]]:
-    """PSNR in dB (clipped to [0, 1]) of the network's estimate from y_t, and of y_t itself; one picture at a time."""
+    """PSNR in dB (clipped to [0, 1]) of the estimate of x_0 from y_t, and of y_t itself; one picture at a time.
+
+    A network that predicts A_t(x_0) is judged by A_t(x_0) + t rate, Taylor's estimate of x_0, as `DiracPrior` uses it.
+    """
     device = next(model.parameters()).device
     time = torch.tensor([t], dtype=torch.float64)
     after: list[float] = []
@@ -159,8 +162,10 @@ def restoration_psnr(
         z = torch.randn(x[None].shape, generator=torch.Generator().manual_seed(seed + k))
         y = process.diffuse(x[None], time, z)
         with torch.no_grad():
-            estimate = model(y.to(device), process.sigma(time).to(y))[0].cpu()
-        after.append(float(psnr(estimate, x[None])))
+            estimate, rate = model(y.to(device), process.sigma(time).to(device, y.dtype))
+        if rate is not None and model.restorer.predicts != "x0":
+            estimate = estimate + t * rate
+        after.append(float(psnr(estimate.cpu(), x[None])))
         before.append(float(psnr(y, x[None])))
     return after, before
 
