@@ -67,8 +67,8 @@ def tradeoff(
     """Goes every image's way to its end, whatever the method's stop, and keeps what it was on the way; one an image.
 
     An estimate is kept as numbers; as pictures only `stops` of them, evenly spaced in steps from the first to the
-    last. Dirac's estimates go from the mean of what the measurement leaves possible (t near 1) to a sample of it
-    (Fabian, Tinaz and Soltanolkotabi, DiracDiffusion, ICML 2024, sec. 4).
+    last, and the one that the method stops at. Dirac's estimates go from the mean of what the measurement leaves
+    possible (t near 1) to a sample of it (Fabian, Tinaz and Soltanolkotabi, DiracDiffusion, ICML 2024, sec. 4).
 
     Raises:
         CompatibilityError: fewer than 2 stops.
@@ -170,9 +170,10 @@ class _Watch:
             note.residual.append(float(residual[place]))
             for name, values in figures.items():
                 note.figures.setdefault(name, []).append(float(values[place]))
-            if number in note.rows:
+            stops = note.chosen is None and bool(done[place])
+            if number in note.rows or stops:
                 note.kept[number] = pictures[place].cpu()
-            if note.chosen is None and bool(done[place]):
+            if stops:
                 note.chosen, note.stopped = number, step.s[place]
                 estimate = self.method.stop.output == "x0"
                 note.picture = (pictures if estimate else self._picture(step.x_s))[place].cpu()

@@ -15,6 +15,7 @@ from pellucid.cli.budgeting import budgeted
 from pellucid.cli.case import Case
 from pellucid.cli.console import NOTICE, duration, note, say
 from pellucid.cli.dirac import DIRAC
+from pellucid.cli.drawn import Drawn
 from pellucid.cli.inputs import Job, require_own
 from pellucid.cli.restoring import Restored, find_truth, psnr, read_truth, restore
 from pellucid.cli.saving import cost, resolved, save, severity, units
@@ -37,6 +38,7 @@ class Outputs:
     json: bool = False
     window: tuple[float, float] | None = None
     keep_identity: bool = False
+    tradeoff: bool = False
 
 
 def restore_all(setup: Setup, jobs: Sequence[Job], outputs: Outputs) -> None:
@@ -68,8 +70,9 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     case = _case(setup, job, outputs)
     _require_target(case, job, outputs.window)
     true = None if outputs.compare is None else find_truth(outputs.compare, job.source)
-    _require_apart(job, setup.request.samples, [job.source] if true is None else [job.source, true])
+    _require_apart(job, setup.request.samples, [job.source] if true is None else [job.source, true], outputs.tradeoff)
     truth = None if true is None else read_truth(true, case)
+    tradeoff = Drawn.prepare(case, truth) if outputs.tradeoff else None
     settings = resolved(case)
     predicted = case.predicted_seconds()
     report: dict[str, Any] = {"input": str(job.source), "predicted_seconds": round(predicted, 2), "settings": settings}
@@ -84,8 +87,11 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
         return
     if predicted > LONG and not outputs.json:
         note(_forecast(case, job, predicted))
-    restored = restore(case, job.source.name, quiet=outputs.json)
+    record = None if tradeoff is None else tradeoff.recording
+    restored = restore(case, job.source.name, quiet=outputs.json, record=record)
     report |= save(case, job, restored, settings, outputs.depth, outputs.window) | cost(restored)
+    if tradeoff is not None:
+        report |= tradeoff.save(job, restored, report, outputs.window)
     report |= {"psnr": _scores(restored, case, truth), "notice": NOTICE}
     report["total_seconds"] = round(time.perf_counter() - began, 3)
     _show(report, outputs, lambda: _summary(case, job, restored, report))
@@ -110,13 +116,14 @@ def _require_target(case: Case, job: Job, window: tuple[float, float] | None) ->
     require_window(job.target, window, is_ct=is_ct)
 
 
-def _require_apart(job: Job, samples: int, needed: Sequence[Path]) -> None:
+def _require_apart(job: Job, samples: int, needed: Sequence[Path], tradeoff: bool) -> None:
     """Raises `ImageFileError` where a result would overwrite its measurement, the truth, or somebody's scan."""
-    written = {target.resolve() for target in job.targets(samples)}
+    targets = job.targets(samples, tradeoff=tradeoff)
+    written = {target.resolve() for target in targets}
     for path in needed:
         if path.resolve() in written:
             raise ImageFileError(f"{path} would be overwritten by a result; choose another output")
-    for target in job.targets(samples):
+    for target in targets:
         require_own(target)
 
 
@@ -168,6 +175,8 @@ def _summary(case: Case, job: Job, restored: Restored, report: dict[str, Any]) -
         text += f"\n{_begins(case)}"
     if case.entry is not None:
         text += f"\n{case.entry.text}"
+    if "tradeoff" in report:
+        text += f"\n{report['tradeoff']}: what other stops would have given"
     if case.estimated is not None:
         text += f"\nestimated: {case.estimated}"
     if (ct := case.picture.ct) is not None:

@@ -28,10 +28,16 @@ class Job:
         """One of several samples."""
         return self.beside(f"sample-{index:02d}")
 
-    def targets(self, samples: int) -> list[Path]:
+    @property
+    def tradeoff(self) -> tuple[Path, Path]:
+        """The drawing of what other stops would have given, and its numbers: `out.tradeoff.png`, `.json`."""
+        png, numbers = (self.target.with_name(f"{self.target.stem}.tradeoff.{end}") for end in ("png", "json"))
+        return png, numbers
+
+    def targets(self, samples: int, *, tradeoff: bool = False) -> list[Path]:
         """Every file that may be written for this many samples."""
         several = [*map(self.sample, range(samples)), self.beside("std")] if samples > 1 else []
-        return [self.target, *several]
+        return [self.target, *several, *(self.tradeoff if tradeoff else ())]
 
 
 def jobs(

@@ -60,6 +60,13 @@ def restore(
             help="For dirac: stop where it is best for psnr or for perception, as the prior's validation found.",
         ),
     ] = None,
+    tradeoff: Annotated[
+        bool,
+        typer.Option(
+            "--tradeoff",
+            help="For dirac: also draw what other stops would have given, OUTPUT.tradeoff.png; needs matplotlib.",
+        ),
+    ] = False,
     max_nfe: Annotated[
         float | None,
         typer.Option(help="For flash: at most so many network calls a picture, in the mean over all pictures."),
@@ -88,8 +95,10 @@ def restore(
 ) -> None:
     """Restore pictures: each is a measurement y = A(x) + noise, the result is an x."""
     from pellucid.cli.batch import Outputs, restore_all
+    from pellucid.cli.drawing import require_matplotlib
     from pellucid.cli.inputs import jobs, require_identity
     from pellucid.cli.settings import Request, configured, poisson_gain, understand
+    from pellucid.errors import ConfigError
     from pellucid.images.hu import display_window
 
     if method_config is not None:
@@ -116,10 +125,14 @@ def restore(
     shown = None if window is None else display_window(window)
     pairs = jobs(pictures, output, "restored", depth)
     require_identity(pairs, keep_identity)
+    if tradeoff:
+        require_matplotlib()
     setup = understand(request, pairs[0].source)
+    if tradeoff and setup.request.method != "dirac":
+        raise ConfigError("--tradeoff draws the way of dirac: -m dirac")
     if setup.request.prior != prior and setup.request.method == "dirac" and not json:
         note(f"prior {setup.request.prior}, which undoes {setup.operator_text}")
-    restore_all(setup, pairs, Outputs(depth, compare, dry_run, json, shown, keep_identity))
+    restore_all(setup, pairs, Outputs(depth, compare, dry_run, json, shown, keep_identity, tradeoff))
 
 
 restore.__doc__ = f"{restore.__doc__}\n\n{NOTICE}"

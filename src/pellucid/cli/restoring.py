@@ -14,6 +14,14 @@ from pellucid.cli.progress import Watch, bar
 from pellucid.errors import ImageFileError
 from pellucid.images import Picture, read
 from pellucid.loop import Result, reconstruct
+from pellucid.tradeoff import Measure, Tradeoff, recorded
+
+
+@dataclass(frozen=True)
+class Recording:
+    """That the estimates on the way are to be kept, and what is to be measured of them, if there is a truth."""
+
+    measure: Measure | None = None
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,7 @@ class Restored:
         operator_calls: for all of them.
         seconds: wall time of all.
         complete: False if a time limit ended it; then there may also be fewer samples than asked for.
+        tradeoff: what the first sample would have been at other stops, if that was asked for.
     """
 
     samples: Tensor
@@ -34,6 +43,7 @@ class Restored:
     operator_calls: int
     seconds: float
     complete: bool
+    tradeoff: Tradeoff | None = None
 
     @property
     def mean(self) -> Tensor:
@@ -46,10 +56,18 @@ class Restored:
         return self.samples.std(0)
 
 
-def restore(case: Case, title: str, *, quiet: bool) -> Restored:
-    """Draws the samples; sample i has the seed seed + i, whatever else is drawn beside it."""
-    request, at_once = case.setup.request, case.at_once
+def restore(case: Case, title: str, *, quiet: bool, record: Recording | None = None) -> Restored:
+    """Draws the samples; sample i has the seed seed + i, whatever else is drawn beside it.
+
+    Args:
+        case: the picture.
+        title: of the bar.
+        quiet: whether there is none.
+        record: what is to be told of the first sample's estimates on the way, which then goes it to the end.
+    """
+    request, at_once = case.setup.request, 1 if record is not None else case.at_once
     results: list[Result] = []
+    found: Tradeoff | None = None
     with bar(title, quiet=quiet) as (progress, task):
         watch = Watch(progress, task, math.ceil(request.samples / at_once), case.setup.limit)
         for first in range(0, request.samples, at_once):
@@ -58,6 +76,13 @@ def restore(case: Case, title: str, *, quiet: bool) -> Restored:
             watch.round = first // at_once
             count = min(at_once, request.samples - first)
             seeds = range(request.seed + first, request.seed + first + count)
+            if record is not None and not first:
+                problem = case.problem(1)
+                result, (found,) = recorded(
+                    problem, case.prior, case.method, seeds, measure=record.measure, callback=watch
+                )
+                results.append(result)
+                continue
             results.append(reconstruct(case.problem(count), case.prior, case.method, seeds=seeds, callback=watch))
     samples = torch.cat([result.image.cpu() for result in results])
     if not torch.isfinite(samples).all():
@@ -69,6 +94,7 @@ def restore(case: Case, title: str, *, quiet: bool) -> Restored:
         operator_calls=sum(result.operator_calls for result in results),
         seconds=sum(result.seconds for result in results),
         complete=len(samples) == request.samples and all(result.complete for result in results),
+        tradeoff=found,
     )
 
 

@@ -16,11 +16,14 @@ from pellucid.cli.console import duration, note
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCHEDULED = ("blur",)
+    from pellucid.operators.families import BlurFamily, MaskFamily
+
+SCHEDULED = ("blur", "hole")
+ENDS = {"blur": (0.3, 3.0), "hole": (0.1, 50 / 256)}  # of a hole the widest is a share of the picture's side
 
 
 def schedule(
-    family: Annotated[str, typer.Argument(help="The degradation: blur.")],
+    family: Annotated[str, typer.Argument(help="The degradation: blur or hole.")],
     data: Annotated[Path, typer.Option(metavar="DIR", help="A folder of clean pictures.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE.json", help="Where the schedule goes.")],
     metric: Annotated[
@@ -30,8 +33,12 @@ def schedule(
     candidates: Annotated[
         int, typer.Option(min=2, help="Widths that the points are taken from, evenly spaced.")
     ] = 2000,
-    narrowest: Annotated[float, typer.Option(min=0, help="Width of the blur at t = 0, in pixels.")] = 0.3,
-    widest: Annotated[float, typer.Option(min=0, help="Width of the blur at t = 1.")] = 3.0,
+    narrowest: Annotated[
+        float | None, typer.Option(min=0, help="Its std at t = 0, in pixels; 0.3 for a blur, 0.1 for a hole.")
+    ] = None,
+    widest: Annotated[
+        float | None, typer.Option(min=0, help="At t = 1; 3 for a blur, 50 / 256 of the side for a hole.")
+    ] = None,
     pictures: Annotated[int | None, typer.Option(min=1, help="The first so many; all if not given.")] = None,
     size: Annotated[int, typer.Option(min=1, help="Their largest square is reduced to this side.")] = 256,
     search: Annotated[
@@ -44,7 +51,7 @@ def schedule(
 ) -> None:
     """Choose how fast a degradation grows with time, so that every step loses equally much: Dirac's greedy schedule.
 
-    A configuration of `pellucid train dirac` takes the file as family = "blur:schedule=FILE.json".
+    A configuration of `pellucid train dirac` takes the file as family = "blur:schedule=FILE.json" (or hole).
     """
     from importlib.metadata import version
 
@@ -55,7 +62,7 @@ def schedule(
     from pellucid.cli.progress import bar
     from pellucid.errors import ConfigError
     from pellucid.images.atomic import require_folder
-    from pellucid.operators.families.named import blur_family
+    from pellucid.operators.families.named import blur_family, hole_family
     from pellucid.operators.families.schedule_file import Schedule
     from pellucid.operators.families.scheduling import Search
     from pellucid.operators.families.scheduling import schedule as scheduled
@@ -64,6 +71,9 @@ def schedule(
         raise ConfigError(f"a schedule can be made for {', '.join(SCHEDULED)}, not for {family!r}")
     if output.suffix.lower() != ".json":
         raise ConfigError(f"a schedule is a .json file, not {output.name}")
+    low, high = ENDS[family]
+    narrowest = low if narrowest is None else narrowest
+    widest = high * (size if family == "hole" else 1) if widest is None else widest
     if not narrowest < widest:
         raise ConfigError(f"widest must be above narrowest, not {widest:g} and {narrowest:g}")
     searches: dict[str, Search] = {"all": "all", "bisect": "bisect"}
@@ -76,7 +86,8 @@ def schedule(
     chosen_data = Data(data, size, "square", pictures)
     images = collect(chosen_data)
     x = stacked(chosen_data, images)
-    path = blur_family(tuple(x.shape[1:]), widest, narrowest, "linear")
+    make: Callable[..., BlurFamily | MaskFamily] = {"blur": blur_family, "hole": hole_family}[family]
+    path = make(tuple(x.shape[1:]), widest, narrowest, schedule="linear")
     times = torch.linspace(0, 1, candidates, dtype=torch.float64).tolist()
     distance(x[:1], x[:1])  # weights that are missing are found out before the work
     began = time.perf_counter()
