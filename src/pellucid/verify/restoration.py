@@ -40,7 +40,7 @@ class GaussianRestoration(Prior):
     def __init__(self, mean: Tensor, covariance: Tensor, process: Degradation) -> None:
         self.mean, self.covariance, self.process = mean, covariance, process
         self.codec = AffineCodec(1.0, 0.0, bounded=False)
-        self._known: dict[float, tuple[Tensor, Tensor]] = {}
+        self._known: dict[float, tuple[LinearOperator, Tensor]] = {}
 
     @classmethod
     def of(cls, prior: GaussianPrior, process: Degradation) -> Self:
