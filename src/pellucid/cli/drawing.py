@@ -51,7 +51,9 @@ class Curve:
         except (KeyError, TypeError, ValueError) as error:
             raise ConfigError(f"--tradeoff: the validation curve of --prior {prior} cannot be used: {error}") from error
         order = np.argsort(-t)
-        found = cls(t[order], psnr[order], distance[order], f"means over the validation pictures of {prior}")
+        found = cls(
+            t[order], psnr[order], distance[order], f"means over the validation pictures of {prior}, from t = 1"
+        )
         if not len(t) or not all(np.isfinite(part).all() for part in (t, psnr, distance)):
             raise ConfigError(
                 f"--tradeoff: --prior {prior} stores no validation curve; give the true picture: --compare TRUTH"
@@ -61,8 +63,8 @@ class Curve:
     @classmethod
     def measured(cls, found: Tradeoff) -> Curve:
         """That of the picture itself, whose truth is known."""
-        parts = (found.times, found.figures["psnr"], found.figures["distance"])
-        return cls(*(part.numpy() for part in parts), source="measured on this picture")
+        psnr, distance = (found.figures[name].numpy() for name in ("psnr", "distance"))
+        return cls(found.times.numpy(), psnr, distance, "measured on this picture")
 
     def at(self, t: Floats) -> tuple[Floats, Floats]:
         """(psnr, distance) at other times, linear in between."""
@@ -143,9 +145,8 @@ def draw(path: Path, found: Tradeoff, curve: Curve, measurement: Tensor | None, 
     own = found.shown[places].tolist()
     colours = _colours([float(found.times[k]) for k in own])
     rows, columns = _detail(found.pictures)
-    figure = Figure(figsize=(12.4, 5.3), layout="constrained")
+    figure: Any = Figure(figsize=(12.4, 5.3), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.05, wspace=0.02, hspace=0.02)  # type: ignore[union-attr]
     left, right = figure.subfigures(1, 2, width_ratios=(1.62, 1))
     grid = left.subplots(TILES // COLUMNS, COLUMNS).ravel()
     tiles: list[tuple[Tensor, str, str, int | None]] = []
@@ -155,10 +156,9 @@ def draw(path: Path, found: Tradeoff, curve: Curve, measurement: Tensor | None, 
         tiles.append((found.pictures[place], _label(found, curve, k), colours[number - 1], number))
     if truth is not None:
         tiles.append((truth, "truth", FAINT, None))
-    for axes, tile in zip(grid, tiles, strict=False):
-        picture, label, colour, number = tile
-        chosen = number is not None and own[number - 1] == found.chosen
-        _tile(axes, picture[:, rows, columns], label, CHOSEN if chosen else colour, number, chosen)
+    for axes, (picture, label, colour, badge) in zip(grid, tiles, strict=False):
+        chosen = badge is not None and own[badge - 1] == found.chosen
+        _tile(axes, picture[:, rows, columns], label, CHOSEN if chosen else colour, badge, chosen)
     for axes in grid[len(tiles) :]:
         axes.axis("off")
     _plane(right.subplots(), found, curve, own, colours)
@@ -206,22 +206,14 @@ def _plane(axes: Any, found: Tradeoff, curve: Curve, own: list[int], colours: li
         _badge(axes, number, (psnr[k], distance[k]), CHOSEN if k == found.chosen else colour)
     k = found.chosen
     axes.plot(psnr[k], distance[k], "o", markersize=23, markerfacecolor="none", markeredgecolor=CHOSEN, zorder=4)
-    axes.annotate(
-        f"your result: t = {times[k]:.2f}",
-        (psnr[k], distance[k]),
-        xytext=(0, 19 if distance[k] > distance.mean() else -25),
-        textcoords="offset points",
-        ha="right" if psnr[k] > (psnr.min() + psnr.max()) / 2 else "left",
-        fontsize=9.5,
-        color=CHOSEN,
-        zorder=6,
-    )
     axes.invert_yaxis()
     axes.margins(0.14, 0.16)
+    x, y = _free_corner(axes, np.concatenate([curve.psnr, psnr]), np.concatenate([curve.distance, distance]))
+    ends = {"ha": "left" if x < 0.5 else "right", "va": "bottom" if y < 0.5 else "top"}
+    axes.text(x, y, f"circled: your result, t = {times[k]:.2f}", transform=axes.transAxes, color=CHOSEN, **ends)
     axes.set_title("Perception against distortion", fontsize=11.5, color=INK, pad=20)
-    axes.text(
-        0.5, 1.015, curve.source, transform=axes.transAxes, ha="center", va="bottom", fontsize=8.5, color="#666666"
-    )
+    words: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8.5, "color": "#666666"}
+    axes.text(0.5, 1.015, curve.source, transform=axes.transAxes, **words)
     axes.set_xlabel("PSNR [dB]   (right: closer to the truth)", fontsize=9.5, color=INK)
     axes.set_ylabel("feature distance   (up: looks more like it)", fontsize=9.5, color=INK)
     axes.tick_params(labelsize=8.5, colors=INK, length=3)
@@ -229,6 +221,14 @@ def _plane(axes: Any, found: Tradeoff, curve: Curve, own: list[int], colours: li
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
+
+
+def _free_corner(axes: Any, x: Floats, y: Floats) -> tuple[float, float]:
+    """The corner of the axes, in its own units, that is furthest from all points."""
+    points = axes.transAxes.inverted().transform(axes.transData.transform(np.stack([x, y], axis=1)))
+    corners = [(a, b) for b in (0.03, 0.97) for a in (0.03, 0.97)]
+    # A label is wide: half its length counts as the corner's place.
+    return max(corners, key=lambda c: float(np.hypot(points[:, 0] - (0.6 * c[0] + 0.2), points[:, 1] - c[1]).min()))
 
 
 def _colours(times: list[float]) -> list[str]:
@@ -249,9 +249,8 @@ def _fewer(found: Tradeoff, room: int) -> list[int]:
     must = {0, len(shown) - 1} | {k for k, row in enumerate(shown) if row == found.chosen}
     places = list(range(len(shown)))
     while len(places) > max(room, len(must)):
-        gaps = {
-            b: shown[c] - shown[a] for a, b, c in zip(places, places[1:], places[2:], strict=False) if b not in must
-        }
+        between = zip(places, places[1:], places[2:], strict=False)
+        gaps = {b: shown[c] - shown[a] for a, b, c in between if b not in must}
         places.remove(min(gaps, key=lambda place: gaps[place]))
     return places
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from pellucid.cli.case import Case
-from pellucid.cli.drawing import Curve, draw, measure, numbers, write_numbers
+from pellucid.cli.drawing import TILES, Curve, draw, measure, numbers, write_numbers
 from pellucid.cli.inputs import Job
 from pellucid.cli.restoring import Recording, Restored
 from pellucid.images import Picture
@@ -39,9 +39,14 @@ class Drawn:
             MetricError: the weights of the features are not installed, which only a truth needs.
         """
         if truth is not None:
-            return cls(case, truth.pixels, None, Recording(measure(truth.pixels)))
+            return cls(case, truth.pixels, None, Recording(measure(truth.pixels), TILES - 2))
         request = case.setup.request
-        return cls(case, None, Curve.stored(getattr(case.setup.prior, "tradeoff", []), request.prior), Recording())
+        return cls(
+            case,
+            None,
+            Curve.stored(getattr(case.setup.prior, "tradeoff", []), request.prior),
+            Recording(stops=TILES - 1),
+        )
 
     def save(
         self, job: Job, restored: Restored, report: dict[str, Any], window: tuple[float, float] | None
@@ -51,7 +56,9 @@ class Drawn:
         assert found is not None
         curve = self.stored or Curve.measured(found)
         png, path = job.tradeoff
-        words = {key: report[key] for key in ("input", "output", "settings", "dirac", "notice") if key in report}
+        words: dict[str, Any] = {
+            key: report[key] for key in ("input", "output", "settings", "dirac", "notice") if key in report
+        }
         write_numbers(path, numbers(found, curve, words))
         y = case.picture.pixels
         seen = y if tuple(y.shape) == case.operator.image_shape else None

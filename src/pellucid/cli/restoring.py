@@ -14,14 +14,15 @@ from pellucid.cli.progress import Watch, bar
 from pellucid.errors import ImageFileError
 from pellucid.images import Picture, read
 from pellucid.loop import Result, reconstruct
-from pellucid.tradeoff import Measure, Tradeoff, recorded
+from pellucid.tradeoff import STOPS, Measure, Tradeoff, recorded
 
 
 @dataclass(frozen=True)
 class Recording:
-    """That the estimates on the way are to be kept, and what is to be measured of them, if there is a truth."""
+    """What is to be measured of the estimates on the way, if there is a truth, and how many are kept as pictures."""
 
     measure: Measure | None = None
+    stops: int = STOPS
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def restore(case: Case, title: str, *, quiet: bool, record: Recording | None = N
             if record is not None and not first:
                 problem = case.problem(1)
                 result, (found,) = recorded(
-                    problem, case.prior, case.method, seeds, measure=record.measure, callback=watch
+                    problem, case.prior, case.method, seeds, stops=record.stops, measure=record.measure, callback=watch
                 )
                 results.append(result)
                 continue
