@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from pellucid.operators import BlurFamily, family
+from pellucid.operators import BlurFamily, MaskFamily, family
 from pellucid.operators.families.schedule_file import Schedule
 from tests.cli.conftest import Command
 
@@ -81,9 +82,22 @@ def test_what_cannot_be_scheduled_is_refused_before_any_work(
     assert ran.code == code and message in ran.err and not (tmp_path / "s.json").exists()
 
 
-def test_only_the_blur_has_schedules(pellucid_: Command, photos: Path, tmp_path: Path) -> None:
-    ran = pellucid_("schedule", "hole", "--data", photos, "-o", tmp_path / "s.json")
-    assert ran.code == 7 and "can be made for blur" in ran.err
+def test_only_blurs_and_holes_have_schedules(pellucid_: Command, photos: Path, tmp_path: Path) -> None:
+    ran = pellucid_("schedule", "jpeg", "--data", photos, "-o", tmp_path / "s.json")
+    assert ran.code == 7 and "can be made for blur, hole" in ran.err
+
+
+def test_the_schedule_of_a_hole_becomes_a_family(pellucid_: Command, photos: Path, tmp_path: Path) -> None:
+    file = tmp_path / "hole.json"
+    words = ("--data", photos, "--metric", "mse", "--size", "16", "--points", "6", "--candidates", "40", "-o", file)
+    ran = pellucid_("schedule", "hole", *words)
+    assert ran.code == 0, ran.err
+    made = family(f"hole:schedule={file}")((3, 16, 16))
+    assert isinstance(made, MaskFamily) and len(made.stds) == 6
+    t = torch.tensor([0.37], dtype=torch.float64)
+    assert made.time_of(made.at(t)) == pytest.approx(0.37)
+    assert float(made.stds[0]) == pytest.approx(0.1) and float(made.stds[-1]) == pytest.approx(16 * 50 / 256)
+    assert not torch.allclose(made.stds, torch.linspace(0.1, 3.125, 6, dtype=torch.float64), atol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -86,8 +86,12 @@ def schedule(
     chosen_data = Data(data, size, "square", pictures)
     images = collect(chosen_data)
     x = stacked(chosen_data, images)
-    make: Callable[..., BlurFamily | MaskFamily] = {"blur": blur_family, "hole": hole_family}[family]
-    path = make(tuple(x.shape[1:]), widest, narrowest, schedule="linear")
+    shape = tuple(x.shape[1:])
+    path: BlurFamily | MaskFamily
+    if family == "blur":
+        path = blur_family(shape, widest, narrowest, "linear")
+    else:
+        path = hole_family(shape, widest, narrowest)
     times = torch.linspace(0, 1, candidates, dtype=torch.float64).tolist()
     distance(x[:1], x[:1])  # weights that are missing are found out before the work
     began = time.perf_counter()

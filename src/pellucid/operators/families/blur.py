@@ -12,6 +12,7 @@ from pellucid.operators.base import Operator
 from pellucid.operators.blur import GaussianBlur
 from pellucid.operators.diagonal import Identity
 from pellucid.operators.families.base import Family
+from pellucid.operators.families.knots import time_at, value_at
 from pellucid.operators.kernels import Boundary, gaussian_taps
 from pellucid.operators.parameters import PerImage, per_image
 from pellucid.operators.schedules import DIRAC_BLUR
@@ -68,20 +69,14 @@ class BlurFamily(Family):
 
     def std(self, t: Tensor) -> Tensor:
         """The blur's width at t."""
-        place = t * (len(self.stds) - 1)
-        left = place.long().clamp(max=len(self.stds) - 2)
-        std = torch.lerp(self.stds[left], self.stds[left + 1], place - left)
+        std = value_at(self.stds, t)
         return torch.where(std < self.identity_below, 0, std)
 
     def time_at(self, std: Tensor) -> Tensor:
         """The smallest t with std(t) >= std; inf above the widest."""
         # Widths that the family takes for none are reached where its first real blur is.
         std = torch.where((std > 0) & (std < self.identity_below), self.identity_below + 1e-9, std.double())
-        right = torch.searchsorted(self.stds, std.double().contiguous()).clamp(1, len(self.stds) - 1)
-        low, high = self.stds[right - 1], self.stds[right]
-        share = torch.where(high > low, (std - low) / torch.where(high > low, high - low, 1), 0).clamp(min=0)
-        t = (right - 1 + share) / (len(self.stds) - 1)
-        return torch.where(std <= self.stds[0], 0, torch.where(std > self.stds[-1] + 1e-9, torch.inf, t.clamp(max=1)))
+        return time_at(self.stds, std)
 
     def _at(self, t: Tensor) -> GaussianBlur:
         return GaussianBlur(

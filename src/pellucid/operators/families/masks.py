@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from pellucid.errors import require_range
+from pellucid.errors import OperatorError, require_range
 from pellucid.operators.base import Operator
 from pellucid.operators.diagonal import Diagonal, Identity
 from pellucid.operators.families.base import Family
+from pellucid.operators.families.knots import time_at, value_at
 from pellucid.operators.mask import Mask, SoftMask
 from pellucid.operators.parameters import PerImage, per_image
 from pellucid.typing import Shape
@@ -17,28 +20,42 @@ from pellucid.typing import Shape
 class MaskFamily(Family):
     """Dirac's inpainting: a soft hole of std = narrowest + t (widest - narrowest) pixels; at t = 0 none at all.
 
+    Or std runs linearly through `stds`, which stand at evenly spaced t; they begin and end at narrowest and widest.
+
     Args:
         image_shape: (c, h, w).
         widest: in pixels; by default 50 at 256 pixels (faces; ImageNet has 30), and in proportion.
         narrowest: towards t = 0.
         power: of the profile.
+        stds: at t = 0, ..., 1, not falling; stretched linearly to the two ends.
 
     Raises:
         CompatibilityError: the widest is not above the narrowest, or that not above 0.
     """
 
     def __init__(
-        self, image_shape: Shape, widest: float | None = None, *, narrowest: float = 0.1, power: float = 4.0
+        self,
+        image_shape: Shape,
+        widest: float | None = None,
+        *,
+        narrowest: float = 0.1,
+        power: float = 4.0,
+        stds: Sequence[float] = (0.0, 1.0),
     ) -> None:
         super().__init__(image_shape)
         self.widest = 50.0 * min(self.image_shape[1:]) / 256 if widest is None else widest
         self.narrowest, self.power = narrowest, power
         require_range("the narrowest hole", self.narrowest, 0, above=True)
         require_range("the widest hole", self.widest, self.narrowest, above=True)
+        knots = per_image(stds, "stds", at_least=0)
+        if len(knots) < 2 or (knots.diff() < 0).any() or knots[0] == knots[-1]:
+            raise OperatorError("the stds of a family are at least two, do not fall, and end above their first")
+        shares = (knots - knots[0]) / (knots[-1] - knots[0])
+        self.stds = self.narrowest + shares * (self.widest - self.narrowest)
 
     def std(self, t: Tensor) -> Tensor:
         """The hole's width at t."""
-        return torch.where(t > 0, self.narrowest + t * (self.widest - self.narrowest), 0)
+        return torch.where(t > 0, value_at(self.stds, t), 0)
 
     def _at(self, t: Tensor) -> SoftMask:
         return SoftMask(self.image_shape, self.std(t), power=self.power)
@@ -62,8 +79,7 @@ class MaskFamily(Family):
         if not isinstance(operator, SoftMask) or operator.power != self.power:
             return None
         std = operator.get_buffer("std")
-        t = (std - self.narrowest) / (self.widest - self.narrowest)
-        return torch.where(std == 0, 0, torch.where(t > 1 + 1e-9, torch.inf, t.clamp(1e-12, 1)))
+        return torch.where(std == 0, 0, time_at(self.stds, std).clamp(min=1e-12))
 
 
 class RandomMaskFamily(Family):

@@ -57,11 +57,39 @@ def stds_of(schedule: str) -> tuple[float, ...]:
     raise ConfigError(f"schedule must be greedy, linear or a .json file, not {schedule!r}")
 
 
+def hole_family(
+    image_shape: Shape,
+    widest: float | None = None,
+    narrowest: float = 0.1,
+    power: float = 4.0,
+    schedule: str | Sequence[float] = "linear",
+) -> MaskFamily:
+    """Dirac's soft hole: evenly, or along one's own schedule, stretched to the two ends.
+
+    Args:
+        image_shape: (c, h, w).
+        widest, narrowest, power: see `MaskFamily`.
+        schedule: "linear", a file that `pellucid schedule` has written, or the stds themselves.
+
+    Raises:
+        ConfigError: another schedule, or the file cannot be read.
+    """
+    if not isinstance(schedule, str):
+        stds = tuple(schedule)
+    elif schedule == "linear":
+        stds = (0.0, 1.0)
+    elif schedule.lower().endswith(".json"):
+        stds = Schedule.read(schedule, "hole").points
+    else:
+        raise ConfigError(f"schedule must be linear or a .json file, not {schedule!r}")
+    return MaskFamily(image_shape, widest, narrowest=narrowest, power=power, stds=stds)
+
+
 FAMILIES: dict[str, Callable[..., Family]] = {
     "blur": blur_family,
     "contrast": ContrastFamily,
     "exposure": ExposureFamily,
-    "hole": MaskFamily,
+    "hole": hole_family,
     "jpeg": JPEGFamily,
     "missing-pixels": RandomMaskFamily,
     "pixelation": PixelationFamily,
