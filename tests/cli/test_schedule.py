@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from pellucid.errors import ConfigError
 from pellucid.operators import BlurFamily, MaskFamily, family
+from pellucid.operators.families.named import points_of
 from pellucid.operators.families.schedule_file import Schedule
 from tests.cli.conftest import Command
 
@@ -118,3 +120,16 @@ def test_the_degradations_go_through_the_command_line(
     if text.startswith("pixelation"):
         assert np.abs(y[:4, 4:8] - x[:4, 4:8].mean()).max() < 0.003
     assert np.abs(y - x).max() > 0.05
+
+
+def test_a_network_keeps_the_schedule_that_its_file_held(tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    Schedule("blur", "std", (0.5, 0.7, 2.0)).write(file)
+    text = f"blur:schedule={file}"
+    points = points_of(text)
+    assert points == (0.5, 0.7, 2.0) and points_of("blur") is None
+    file.unlink()
+    with pytest.raises(ConfigError):
+        family(text)
+    made = family(text, points)((3, 16, 16))
+    assert isinstance(made, BlurFamily) and made.stds.tolist() == [0.5, 0.7, 2.0]

@@ -228,7 +228,7 @@ def _restoration(card: Card, device: str, autocast: torch.dtype | None) -> Diffu
 
 
 def degradation(words: Any, card: Card) -> Degradation:
-    """The degradation process of a card: `family` and `noise`.
+    """The degradation process of a card: `family`, `noise`, and the points of a `schedule` of its own.
 
     Raises:
         PriorError: the card says none, or one that does not exist.
@@ -238,7 +238,7 @@ def degradation(words: Any, card: Card) -> Degradation:
 
     try:
         low, high = (float(value) for value in words["noise"])
-        return Degradation(family(str(words["family"])), Geometric(low, high))
+        return Degradation(family(str(words["family"]), words.get("schedule")), Geometric(low, high))
     except (TypeError, KeyError, ValueError, PellucidError) as error:
         raise PriorError(f"{card.folder / 'card.json'}: its process cannot be used: {error}") from error
 

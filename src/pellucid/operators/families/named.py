@@ -85,6 +85,16 @@ def hole_family(
     return MaskFamily(image_shape, widest, narrowest=narrowest, power=power, stds=stds)
 
 
+def points_of(text: str) -> tuple[float, ...] | None:
+    """The points of the schedule file that a family's text names; None where it names none. Raises `ConfigError`."""
+    from pellucid.methods.words import understood
+
+    name, options = understood(text)
+    file = options.get("schedule")
+    named = isinstance(file, str) and file.lower().endswith(".json")
+    return Schedule.read(file, name).points if named else None
+
+
 FAMILIES: dict[str, Callable[..., Family]] = {
     "blur": blur_family,
     "contrast": ContrastFamily,
@@ -97,8 +107,12 @@ FAMILIES: dict[str, Callable[..., Family]] = {
 }
 
 
-def family(text: str) -> FamilyOf:
+def family(text: str, schedule: Sequence[float] | None = None) -> FamilyOf:
     """`"blur:widest=3"` -> the family for any shape of pictures.
+
+    Args:
+        text: its name and options.
+        schedule: the points of the file that the text names as its schedule, where the file may not be at hand.
 
     Raises:
         UnknownNameError: there is no such family.
@@ -109,7 +123,9 @@ def family(text: str) -> FamilyOf:
     name, options = understood(text)
     if name not in FAMILIES:
         raise UnknownNameError("family of degradations", name, FAMILIES)
-    if name == "blur" and isinstance(options.get("schedule"), str):
+    if schedule is not None:
+        options["schedule"] = [float(point) for point in schedule]
+    elif name == "blur" and isinstance(options.get("schedule"), str):
         options["schedule"] = stds_of(options["schedule"])  # a file is read once, not for every shape
     made: FamilyOf = partial(_make, FAMILIES[name], text, options)
     made((3, 64, 64))

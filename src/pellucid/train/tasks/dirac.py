@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pellucid.degradation import Degradation, Geometric
 from pellucid.metrics.pixels import psnr
 from pellucid.nn.restorer import DiracNetwork
-from pellucid.operators.families.named import family
+from pellucid.operators.families.named import family, points_of
 from pellucid.prior.dirac import DiracPrior
 from pellucid.train.config import DiracConfig
 from pellucid.train.init import initialise
@@ -48,9 +48,12 @@ class DiracTask(Task):
     def card(self, model: nn.Module) -> dict[str, Any]:
         config = self.config
         window = {"window": config.source["window"]} if "window" in config.source else {}
+        process: dict[str, Any] = {"family": config.family, "noise": list(config.noise), "increment": config.increment}
+        if (points := points_of(config.family)) is not None:
+            process["schedule"] = list(points)  # the network goes where the file does not
         return {
             "network": self.network,
-            "process": {"family": config.family, "noise": list(config.noise), "increment": config.increment},
+            "process": process,
             "look_ahead": config.look_ahead,
             "range": "pictures in [0, 1]",
             **window,
