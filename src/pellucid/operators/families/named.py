@@ -91,8 +91,9 @@ def points_of(text: str) -> tuple[float, ...] | None:
 
     name, options = understood(text)
     file = options.get("schedule")
-    named = isinstance(file, str) and file.lower().endswith(".json")
-    return Schedule.read(file, name).points if named else None
+    if not isinstance(file, str) or not file.lower().endswith(".json"):
+        return None
+    return Schedule.read(file, name).points
 
 
 FAMILIES: dict[str, Callable[..., Family]] = {
