@@ -58,6 +58,7 @@ IMPORTED = {
     "account",
     "codec",
     "consistency",
+    "degradation",
     "engine",
     "errors",
     "grid",
