@@ -65,6 +65,20 @@ def made_up(folder: Path, good: bool) -> Results:
             rows.append({"plan": plan, "task": task, "label": label, "image": name, **row})
     save_table(folder / "rows.csv", rows, COLUMNS)
     save_table(folder / f"{dirac.PATH}.csv", _path(good, noise), dirac_path.COLUMNS)
+    shares = np.linspace(0, 1, 11)
+    sets = [
+        {"task": task, "share": float(share), "frechet": " ".join([f"{300 - sign * 100 * share:.5g}"] * 5)}
+        for task in dirac.TASKS
+        for share in shares
+    ]
+    save_table(folder / f"{dirac.PATH}-sets.csv", sets, ("task", "share", "frechet"))
+    numbers = {True: "250 250 250", False: " ".join([str(250 + 50 * sign)] * 3)}
+    table = [
+        {"plan": plan, "task": task, "label": label, "frechet": numbers[label.lower().startswith("dirac")]}
+        for plan, task, label in sorted(groups())
+        if plan == dirac.TABLE
+    ]
+    save_table(folder / "sets.csv", table, ("plan", "task", "label", "frechet"))
     severity = DIRAC_BLUR if good else np.linspace(0, 1, 102) ** 0.5
     schedules = {"blur": severity, "hole": np.linspace(0, 1, 50) ** (1.0 if good else 3.0)}
     points = [{"family": name, "parameter": float(v)} for name, values in schedules.items() for v in values]
@@ -100,7 +114,7 @@ def test_made_up_results_reproduce_or_refute_a_claim(name: str, tmp_path: Path) 
 
 def test_remarks_say_what_was_run_and_no_more(tmp_path: Path) -> None:
     results = made_up(tmp_path, True)
-    assert "| blur | 0% | 25.00 | 0.3000 |" in dirac_page.of("D1", results)
+    assert "| blur | 0% | 25.00 | 0.3000 | 300 |" in dirac_page.of("D1", results)
     assert "Sixteen" not in dirac_page.of("D1", results)
     said = dirac_page.of("D5", results)
     assert "| hole | 0 | 25.00 dB |" in said and "| hole | 1 | 31.00 dB |" in said

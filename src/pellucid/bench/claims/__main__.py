@@ -150,7 +150,7 @@ def collect(
     if paper not in known:
         raise UnknownNameError("paper", paper, known)
     folder = out or paging.RESULTS / paper
-    collecting.collect(runs, folder, known[paper].plans, known[paper].studies)
+    collecting.collect(runs, folder, known[paper].plans, (*known[paper].studies, *known[paper].more))
     tuning.collect(runs, paper, folder)
     for plan, strip in ((plan, strip) for strips in known[paper].strips.values() for plan, strip in strips):
         if (runs / plan).is_dir():

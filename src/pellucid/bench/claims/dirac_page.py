@@ -19,6 +19,7 @@ from pellucid.bench.claims.dirac import (
     SCHEDULE,
     TABLE,
     TASKS,
+    frechet,
     path,
     schedules,
 )
@@ -47,14 +48,15 @@ def along(results: Results) -> Iterator[str]:
     """D1: the estimate at a few places of the run."""
     yield "The estimate along one run of 50 calls, means over the pictures:"
     yield ""
-    yield "| task | share of the run | PSNR / dB | feature distance | residual |"
-    yield "|---|---|---|---|---|"
+    yield "| task | share of the run | PSNR / dB | feature distance | Fréchet distance | residual |"
+    yield "|---|---|---|---|---|---|"
     for task in TASKS:
         shares, gain = path(results, task, "dirac", "psnr")
         _, distance = path(results, task, "dirac", "effnet_distance")
         _, residual = path(results, task, "dirac", "residual")
+        sets = frechet(results, task)
         for k in range(0, len(shares), 2):
-            means = f"{gain[k].mean():.2f} | {distance[k].mean():.4f} | {residual[k].mean():.3f}"
+            means = f"{gain[k].mean():.2f} | {distance[k].mean():.4f} | {sets[k, 0]:.0f} | {residual[k].mean():.3f}"
             yield f"| {task} | {shares[k]:.0%} | {means} |"
 
 
@@ -199,18 +201,17 @@ REMARKS: dict[str, tuple[Callable[[Results], Iterator[str]], ...]] = {
 
 
 def draw_path(results: Results, figure: Any) -> None:
-    """PSNR and feature distance along the run."""
+    """PSNR and Fréchet distance along the run."""
     for place, task in enumerate(TASKS):
         axes = figure.add_subplot(1, 2, 1 + place)
         shares, gain = path(results, task, "dirac", "psnr")
-        _, distance = path(results, task, "dirac", "effnet_distance")
         axes.plot(shares, gain.mean(1), "o-", color=COLOURS["dirac"], markersize=4)
         axes.set_ylabel("PSNR / dB", color=COLOURS["dirac"])
         axes.set_xlabel("share of the run")
         axes.set_title(NAMES[task], fontsize=10)
         other = axes.twinx()
-        other.plot(shares, distance.mean(1), "s--", color=COLOURS["dps"], markersize=4)
-        other.set_ylabel("feature distance", color=COLOURS["dps"])
+        other.plot(shares, frechet(results, task)[:, 0], "s--", color=COLOURS["dps"], markersize=4)
+        other.set_ylabel("Fréchet distance", color=COLOURS["dps"])
 
 
 def draw_residual(results: Results, figure: Any) -> None:
@@ -267,7 +268,7 @@ def draw_schedules(results: Results, figure: Any) -> None:
 
 
 PLOTS: Plots = {
-    "D1": ("PSNR and feature distance along a run", draw_path, (8, 3.2)),
+    "D1": ("PSNR and Fréchet distance along a run", draw_path, (8, 3.2)),
     "D3": ("Residual along a run", draw_residual, (8, 3.6)),
     "D4": ("Quality against network calls", draw_calls, (8, 6)),
     "D7": ("Degradation schedules", draw_schedules, (5, 3.4)),

@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from pellucid.bench.claims.collect import replicates
 from pellucid.bench.claims.dirac_runs import NOISE, TASKS, Measured, measured, runs
-from pellucid.bench.data import collect
+from pellucid.bench.data import collect, stacked
 from pellucid.bench.plan import Data
 from pellucid.loop import reconstruct
 from pellucid.method import Method
-from pellucid.metrics.effnet import effnet_distance
+from pellucid.metrics.effnet import EffnetFrechet, effnet_distance
 from pellucid.metrics.pixels import psnr
 from pellucid.operators.base import Spectral
 from pellucid.prior.base import Prior
@@ -46,11 +48,14 @@ def study(data: Data, out: Path, precision: str = "bfloat16") -> None:
                 writer.writerow((task, FLOOR, images[0].name, 0, 0, "", "", f"{floor(every):.5g}"))
             for label, prior, method in runs(task, precision, OTHERS):
                 left = [image for image in images if (task, label, image.name) not in done]
+                kept: dict[float, list[Tensor]] = {}
                 for first in range(0, len(left), BATCH):
                     some = measured(task, data, left[first : first + BATCH])
-                    for row in along(some, prior, method):
+                    for row in along(some, prior, method, kept):
                         writer.writerow([task, label] + [f"{v:.5g}" if isinstance(v, float) else v for v in row])
                     file.flush()
+                if label == "dirac" and len(left) == len(images):
+                    save_sets(out.with_name(f"{out.stem}-sets.csv"), task, stacked(data, images), kept)
 
 
 def _done(out: Path) -> set[tuple[str, str, str]]:
@@ -60,8 +65,10 @@ def _done(out: Path) -> set[tuple[str, str, str]]:
         return {(row["task"], row["label"], row["image"]) for row in csv.DictReader(file)}
 
 
-def along(some: Measured, prior: Prior, method: Method) -> list[tuple[Any, ...]]:
-    """(image, share, calls, psnr, distance, residual) at the chosen steps of one run."""
+def along(
+    some: Measured, prior: Prior, method: Method, kept: dict[float, list[Tensor]] | None = None
+) -> list[tuple[Any, ...]]:
+    """(image, share, calls, psnr, distance, residual) at the chosen steps of one run; `kept` gets the estimates."""
     total = method.steps(prior.process)
     chosen = {round(k * (total - 1) / SHARES): k / SHARES for k in range(SHARES + 1)}
     rows: list[tuple[Any, ...]] = []
@@ -71,6 +78,8 @@ def along(some: Measured, prior: Prior, method: Method) -> list[tuple[Any, ...]]
         if step.index not in chosen:
             return
         x0 = prior.codec.decode(step.raw.x0)
+        if kept is not None:
+            kept.setdefault(chosen[step.index], []).append(x0.clamp(0, 1))
         residual = (problem.y - problem.operator(x0)).square().flatten(1).mean(1) / NOISE**2
         figures = zip(psnr(x0, some.truth), effnet_distance(x0.clamp(0, 1), some.truth), residual, strict=True)
         for image, (gain, distance, rest) in zip(some.images, figures, strict=True):
@@ -78,6 +87,23 @@ def along(some: Measured, prior: Prior, method: Method) -> list[tuple[Any, ...]]
 
     reconstruct(problem, prior, method, seeds=some.seeds, callback=watch)
     return rows
+
+
+def save_sets(out: Path, task: str, truth: Tensor, kept: dict[float, list[Tensor]]) -> None:
+    """Adds to a CSV file the Fréchet distance at each share of the run, and its replicates under resampled pictures."""
+    whole = EffnetFrechet()
+
+    def features(pictures: Tensor) -> Tensor:
+        return whole.features(pictures.float()).unflatten(0, (len(pictures), -1))
+
+    true, new = features(truth), not out.exists()
+    with out.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(("task", "share", "frechet"))
+        for share, parts in sorted(kept.items()):
+            numbers = replicates(features(torch.cat(parts)), true)
+            writer.writerow((task, share, " ".join(f"{v:.4g}" for v in numbers)))
 
 
 def floor(every: Measured) -> float:

@@ -43,6 +43,7 @@ class Paper:
         remarks: of any claim, likewise.
         before: commands of `python -m pellucid.bench.claims` that the plans need.
         studies: its other commands, whose files are copied beside the results.
+        more: files that those commands write beside their own.
         strips: by claim, pictures of runs: pairs of a plan and what is shown of it.
         plots: by claim, a plot from the results.
     """
@@ -56,6 +57,7 @@ class Paper:
     remarks: Callable[[str, Results], str] = nothing
     before: tuple[str, ...] = ()
     studies: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     strips: Mapping[str, tuple[tuple[str, plots.Strip], ...]] = field(default_factory=dict)
     plots: plots.Plots = field(default_factory=dict)
 
@@ -105,6 +107,7 @@ DIRAC = Paper(
     remarks=dirac_page.of,
     before=("half runs/photos-half", "slices runs/ct-slices"),
     studies=("dirac-path", "dirac-coverage"),
+    more=("dirac-path-sets",),
     strips=dirac_page.STRIPS,
     plots=dirac_page.PLOTS,
 )
