@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -102,15 +103,16 @@ def measure(truth: Tensor) -> Measure:
 def numbers(found: Tradeoff, curve: Curve, words: dict[str, Any]) -> dict[str, Any]:
     """Everything that is drawn, and the data misfit, for the file beside the drawing."""
     psnr, distance = curve.at(found.times.numpy())
+    columns = zip(found.times.tolist(), found.nfe.tolist(), found.residual.tolist(), psnr, distance, strict=True)
     rows = [
         {
-            "t": round(float(t), 6),
-            "nfe": int(calls),
-            "residual": None if not np.isfinite(misfit) else round(float(misfit), 6),
+            "t": round(t, 6),
+            "nfe": calls,
+            "residual": round(misfit, 6) if math.isfinite(misfit) else None,
             "psnr": round(float(fidelity), 4),
             "distance": round(float(far), 6),
         }
-        for t, calls, misfit, fidelity, far in zip(found.times, found.nfe, found.residual, psnr, distance, strict=True)
+        for t, calls, misfit, fidelity, far in columns
     ]
     about = {
         "psnr": "dB, clipped to [0, 1]",
