@@ -37,6 +37,7 @@ CONFIGS: dict[str, type] = {
     "supervised": training.SupervisedConfig,
     "severity": training.SeverityConfig,
     "parameter": training.ParameterConfig,
+    "dirac": training.DiracConfig,
     "[ship]": training.ShipConfig,
 }
 LEADS = ("Reference", "Equations", "Defaults", "Differences", "Note")

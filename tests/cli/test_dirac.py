@@ -25,7 +25,7 @@ pytestmark = pytest.mark.filterwarnings("always:the measurement is noisier")
 NETWORK = {"channels": 3, "widths": [8, 8], "blocks": [1, 1], "heads": 1, "embedding": 8}
 KEYS = ("nfe", "stop", "eta")
 POINTS = {"psnr": {"nfe": 20, "stop": 0.5, "eta": 0.0}, "perception": {"nfe": 20, "stop": 0.12, "eta": 0.5}}
-CURVE = [{"t": t, "psnr": 20 + 4 * t, "distance": 0.5 + 0.3 * t} for t in (1.0, 0.75, 0.5, 0.25, 0.05)]
+CURVE = [{"t": t, "psnr": 20 + 4 * t, "distance": 1.0, "frechet": 0.5 + 0.3 * t} for t in (1.0, 0.5, 0.25, 0.05)]
 BLUR = ("-A", "gaussian-blur:std=2", "-n", "0.03")
 
 
@@ -245,7 +245,7 @@ def test_the_tradeoff_of_a_picture_whose_truth_is_known(pellucid_: Command, phot
         assert drawing.format == "PNG" and drawing.width > 1200 and Path(said["tradeoff"]).name == "b.tradeoff.png"
     told = json.loads((tmp_path / "b.tradeoff.json").read_text())
     chosen = told["path"][told["chosen"]]
-    assert told["about"]["psnr and distance are"] == "measured on this picture"
+    assert told["about"]["psnr and distance are of"] == "this picture, against its truth"
     assert chosen["nfe"] == plain["nfe"] and told["path"][-1]["nfe"] > plain["nfe"]
     assert [row["t"] for row in told["path"]] == sorted((row["t"] for row in told["path"]), reverse=True)
     assert said["psnr"]["one_sample"] == pytest.approx(chosen["psnr"], abs=2e-3)
@@ -259,7 +259,7 @@ def test_without_a_truth_the_axes_are_the_prior_s(pellucid_: Command, photo: Pat
     asked = ("restore", photo, "-o", tmp_path / "a.png", *BLUR, "-m", "dirac", "--set", "stop=0.4", "--tradeoff")
     assert pellucid_(*asked).code == 0
     told = json.loads((tmp_path / "a.tradeoff.json").read_text())
-    assert "validation pictures of deblur" in told["about"]["psnr and distance are"]
+    assert "validation pictures of deblur" in told["about"]["psnr and distance are of"]
     for row in told["path"]:
         t = max(row["t"], 0.05)
         assert row["psnr"] == pytest.approx(20 + 4 * t, abs=1e-3)

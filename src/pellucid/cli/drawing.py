@@ -32,40 +32,49 @@ Floats = NDArray[np.float64]
 class Curve:
     """A way through the plane of perception and distortion.
 
+    Perception is a distance of sets of pictures where many were looked at, and one of pairs where there is one picture:
+    that also grows with detail which is plausible and not the true one.
+
     Attributes:
         t: falling, (k,).
         psnr: in dB, (k,).
         distance: in features, (k,); less is better.
-        source: whose it is.
+        kind: of distance.
+        source: whose curve it is.
     """
 
     t: Floats
     psnr: Floats
     distance: Floats
+    kind: str
     source: str
 
     @classmethod
     def stored(cls, places: Sequence[dict[str, Any]], prior: str) -> Curve:
         """That of a prior's validation pictures. Raises `ConfigError` where the prior has none, or it is damaged."""
+        sets = all("frechet" in place for place in places)
         try:
-            t, psnr, distance = (np.array([float(place[key]) for place in places]) for key in ("t", "psnr", "distance"))
+            columns = [
+                np.array([float(place[key]) for place in places])
+                for key in ("t", "psnr", "frechet" if sets else "distance")
+            ]
         except (KeyError, TypeError, ValueError) as error:
-            raise ConfigError(f"--tradeoff: the validation curve of --prior {prior} cannot be used: {error}") from error
-        order = np.argsort(-t)
-        found = cls(
-            t[order], psnr[order], distance[order], f"means over the validation pictures of {prior}, from t = 1"
-        )
-        if not len(t) or not all(np.isfinite(part).all() for part in (t, psnr, distance)):
+            raise ConfigError(
+                f"--tradeoff: the validation curve of --prior {prior} cannot be used: {error!r}"
+            ) from error
+        if not places or not all(np.isfinite(column).all() for column in columns):
             raise ConfigError(
                 f"--tradeoff: --prior {prior} stores no validation curve; give the true picture: --compare TRUTH"
             )
-        return found
+        t, psnr, distance = (column[np.argsort(-columns[0])] for column in columns)
+        source = f"validation pictures of {prior}, from t = 1"
+        return cls(t, psnr, distance, "Fréchet distance of features" if sets else "feature distance", source)
 
     @classmethod
     def measured(cls, found: Tradeoff) -> Curve:
         """That of the picture itself, whose truth is known."""
         psnr, distance = (found.figures[name].numpy() for name in ("psnr", "distance"))
-        return cls(found.times.numpy(), psnr, distance, "measured on this picture")
+        return cls(found.times.numpy(), psnr, distance, "feature distance", "this picture, against its truth")
 
     def at(self, t: Floats) -> tuple[Floats, Floats]:
         """(psnr, distance) at other times, linear in between."""
@@ -116,9 +125,9 @@ def numbers(found: Tradeoff, curve: Curve, words: dict[str, Any]) -> dict[str, A
     ]
     about = {
         "psnr": "dB, clipped to [0, 1]",
-        "distance": "of EfficientNet-Lite0's features, lower is better",
+        "distance": f"{curve.kind} (EfficientNet-Lite0), lower is better",
         "residual": "|y - A(x0_hat)|^2 / (n sigma^2), about 1 for the truth",
-        "psnr and distance are": curve.source,
+        "psnr and distance are of": curve.source,
     }
     return {**words, "about": about, "chosen": found.chosen, "path": rows}
 
@@ -217,7 +226,8 @@ def _plane(axes: Any, found: Tradeoff, curve: Curve, own: list[int], colours: li
     words: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": 8.5, "color": "#666666"}
     axes.text(0.5, 1.015, curve.source, transform=axes.transAxes, **words)
     axes.set_xlabel("PSNR [dB]   (right: closer to the truth)", fontsize=9.5, color=INK)
-    axes.set_ylabel("feature distance   (up: looks more like it)", fontsize=9.5, color=INK)
+    better = "looks more real" if curve.kind.startswith("Fr") else "more like the truth"
+    axes.set_ylabel(f"{curve.kind}   (up: {better})", fontsize=9.5, color=INK)
     axes.tick_params(labelsize=8.5, colors=INK, length=3)
     axes.grid(color="#E6E6E6", linewidth=0.7)
     axes.set_axisbelow(True)
