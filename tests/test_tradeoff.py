@@ -14,6 +14,7 @@ from pellucid.methods.dirac import dirac
 from pellucid.operators.families.blur import BlurFamily
 from pellucid.operators.unknown import Unknown
 from pellucid.prior.dirac import DiracPrior
+from pellucid.prior.tiled import TiledPrior
 from pellucid.step import Step
 from pellucid.tradeoff import recorded, tradeoff
 from tests.toys import SHAPE, pictures, toy_prior
@@ -23,6 +24,11 @@ def sharpened(y: Tensor, sigma: Tensor) -> tuple[Tensor, None]:
     """A restoration that is told the noise: unsharp masking, less of it under more noise."""
     share = (1 / (1 + 20 * sigma))[:, None, None, None].to(y)
     return y + share * 0.3 * (y - torch.roll(y, 1, dims=3)), None
+
+
+def stretched(y: Tensor, sigma: Tensor) -> tuple[Tensor, None]:
+    """A restoration of every pixel by itself, the same in a tile."""
+    return y + (1 - 10 * sigma)[:, None, None, None].to(y) * 0.5 * (y - 0.5), None
 
 
 def family(shape: tuple[int, ...] = SHAPE) -> BlurFamily:
@@ -112,3 +118,16 @@ def test_one_stop_is_no_trade() -> None:
     problem, prior, _ = setting(1)
     with pytest.raises(CompatibilityError, match="stops must be at least 2"):
         tradeoff(problem, prior, dirac(5), stops=1)
+
+
+def test_tiles_change_neither_the_way_nor_the_head() -> None:
+    problem, prior, _ = setting()
+    prior = DiracPrior(stretched, prior.process)
+    told = DiracPrior(stretched, prior.process, severity=lambda y: y.flatten(1).std(1).clamp(0.2, 1))
+    unknown = Problem(problem.y, Unknown(SHAPE, SHAPE), 0.01)
+    for given, used in ((problem, prior), (unknown, told)):
+        whole = tradeoff(given, used, dirac(6), 2)
+        parts = tradeoff(given, TiledPrior(used, tile=12, overlap=4), dirac(6), 2)
+        for a, b in zip(whole, parts, strict=True):
+            assert torch.equal(a.times, b.times) and torch.equal(a.nfe, b.nfe)
+            assert torch.allclose(a.pictures, b.pictures, atol=1e-10)

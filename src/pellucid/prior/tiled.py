@@ -44,10 +44,16 @@ class TiledPrior(Prior):
             raise CompatibilityError(f"a tile must be larger than twice the overlap, not {tile} and {overlap}")
         self.prior, self.tile, self.overlap, self.batch = prior, tile, overlap, batch
         self.process, self.codec, self.learned_variance = prior.process, prior.codec, prior.learned_variance
+        self._severity = getattr(prior, "_severity", None)  # a head that tells how degraded the whole picture is
 
     def check(self, image_shape: Shape) -> None:
         *lead, height, width = image_shape
         self.prior.check((*lead, min(height, self.tile), min(width, self.tile)))
+
+    def severity(self, y: Tensor) -> Tensor:
+        """See `DiracPrior.severity`: told from the whole picture, by what is not in tiles."""
+        told: Tensor = self.prior.severity(y)  # type: ignore[attr-defined]
+        return told
 
     def boxes(self, height: int, width: int) -> list[Box]:
         """Rows and columns of every tile; those of one shape stand together."""
