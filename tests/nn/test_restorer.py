@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from pellucid.errors import ConfigError
+from pellucid.nn.bands import SeverityHead
 from pellucid.nn.edm import EDMDenoiser
-from pellucid.nn.restorer import PREDICTIONS, DiracNetwork, Restorer, SeverityHead
+from pellucid.nn.restorer import PREDICTIONS, DiracNetwork, Restorer
 from pellucid.nn.unet import UNet
 
 UNET: dict[str, Any] = {"widths": [8, 16], "blocks": [1, 1], "heads": 1, "embedding": 16}
@@ -115,7 +116,7 @@ def test_with_a_denoiser_s_weights_it_is_that_denoiser() -> None:
 
 
 def test_the_head_tells_a_time_of_each_picture_whatever_its_size() -> None:
-    head = stirred(SeverityHead(3))
+    head = stirred(SeverityHead())
     with torch.no_grad():
         for side in (1, 7, 16, 33):
             y = torch.rand(3, 3, side, side, generator=torch.Generator().manual_seed(2))

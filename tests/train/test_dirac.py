@@ -58,7 +58,7 @@ def test_the_loss_is_the_papers(
     def degraded(x: torch.Tensor, t: float) -> np.ndarray[Any, Any]:
         return np.asarray(family.at(t)(x.double()))
 
-    wanted, count = 0.0, len(batch["x0"])
+    wanted, head, count = 0.0, 0.0, len(batch["x0"])
     with torch.no_grad():
         found = float(made.objectives["restorer"](**batch))
         for k in range(count):
@@ -83,8 +83,19 @@ def test_the_loss_is_the_papers(
                 assert rate is None
             if severity:
                 assert made.model.severity is not None
-                wanted += float(made.model.severity(batch["seen"][k : k + 1])[0] - t) ** 2
+                head += float(made.model.severity(batch["seen"][k : k + 1])[0] - t) ** 2
     assert found == pytest.approx(wanted / count, rel=2e-3)
+    assert ("severity" in made.objectives) == severity
+    if severity:
+        with torch.no_grad():
+            assert float(made.objectives["severity"](**batch)) == pytest.approx(head / count, rel=1e-4)
+
+
+def test_the_head_and_the_restorer_are_moved_apart(tmp_path: Path) -> None:
+    made = task(tmp_path, severity=True)
+    parts = [made.parameters(name) for name in made.objectives]
+    assert sum(map(len, parts)) == len(list(made.model.parameters())) and len(parts) == 2
+    assert not {id(p) for p in parts[0]} & {id(p) for p in parts[1]}
 
 
 def test_batches_are_measurements_of_the_path(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from pellucid.errors import ConfigError
+from pellucid.nn.bands import SeverityHead
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.nn.unet import UNet
 
@@ -97,36 +97,6 @@ def _network(words: dict[str, Any], rates: bool) -> tuple[nn.Module, int, int]:
     raise ConfigError(f"a restorer's class is 'unet', 'songunet' or 'UNet2DModel', not {kind!r}")
 
 
-class SeverityHead(nn.Module):
-    """t from y: strided convolutions, the mean and the spread of what they see, two layers; (b, c, h, w) -> (b,).
-
-    It looks at y = A_t(x_0) + noise of any level in the process's range, not the one that goes with t: a measurement
-    may be noisier or quieter than the path.
-
-    Args:
-        channels: of the picture.
-        width: of the first layer.
-    """
-
-    def __init__(self, channels: int = 3, width: int = 24) -> None:
-        super().__init__()
-        widths = [width, 2 * width, 3 * width]
-        pairs = zip([channels, *widths[:-1]], widths, strict=True)
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
-        self.mlp = nn.Sequential(nn.Linear(2 * sum(widths), 64), nn.SiLU(), nn.Linear(64, 1))
-
-    def forward(self, y: Tensor) -> Tensor:
-        """t, in [0, 1]."""
-        h, seen = 2 * y - 1, []
-        for layer in self.layers:
-            h = F.silu(layer(h))
-            flat = h.float().flatten(2)
-            seen += [flat.mean(2), (flat.var(2, unbiased=False) + 1e-6).log()]
-            h = F.avg_pool2d(h, 2) if min(h.shape[-2:]) > 1 else h
-        out: Tensor = torch.sigmoid(self.mlp(torch.cat(seen, dim=1).to(y.dtype)))
-        return out[:, 0]
-
-
 class DiracNetwork(nn.Module):
     """What `pellucid train dirac` makes: a `Restorer`, and the head that tells the severity of a measurement.
 
@@ -145,7 +115,7 @@ class DiracNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.restorer = Restorer(network, predicts, rates, sigma_data)
-        self.severity = SeverityHead(self.restorer.channels) if severity else None
+        self.severity = SeverityHead() if severity else None
         self.config = {**self.restorer.config, "severity": severity}
 
     def forward(self, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -38,9 +38,15 @@ class DiracTask(Task):
         self.model = DiracNetwork(words, config.predicts, config.increment > 0, config.sigma_data, config.severity)
         self.network = self.model.config
         self.objectives = {"restorer": DiracObjective(self.model, self.process, config)}
+        if self.model.severity is not None:
+            self.objectives["severity"] = SeverityObjective(self.model.severity)
 
     def begin(self, source: str) -> None:
         initialise(self.model.restorer, source)
+
+    def parameters(self, name: str) -> list[nn.Parameter]:
+        """The restorer and the head are moved apart: neither's gradients are clipped by the other's."""
+        return [p for key, p in self.model.named_parameters() if key.startswith(f"{name}.") and p.requires_grad]
 
     def signature(self) -> dict[str, Any]:
         return {"network": self.network, "family": self.config.family, "noise": list(self.config.noise)}
@@ -117,7 +123,7 @@ class DiracObjective(nn.Module):
 
     look_ahead = 0 is eq. (12), 1 is eq. (28), |Phi - x_0|^2 itself. For the predictions "degraded" and "noise" the
     target is A_t(x_0), whatever the look-ahead. With `increment` d > 0, the network's rate learns
-    (A_{max(0, t - d)}(x_0) - A_t(x_0)) / (t - max(0, t - d)), weighed by 0.01 w_t, and the head learns t.
+    (A_{max(0, t - d)}(x_0) - A_t(x_0)) / (t - max(0, t - d)), weighed by 0.01 w_t.
     """
 
     def __init__(self, model: DiracNetwork, process: Degradation, config: DiracConfig) -> None:
@@ -139,8 +145,6 @@ class DiracObjective(nn.Module):
             length = (t - tau).clamp(min=1e-3)
             true = (self.process.mean(x0, tau) - mean) / expand(length, y)
             loss = loss + 0.01 * (weight * (rate.to(true) - true).square()).mean()
-        if self.model.severity is not None:
-            loss = loss + (self.model.severity(seen) - t.to(y)).square().mean()
         return loss
 
     def _ahead(self, x: Tensor, t: Tensor) -> Tensor:
@@ -148,6 +152,17 @@ class DiracObjective(nn.Module):
         if self.config.look_ahead >= 1:
             return x
         return self.process.mean(x, (t - self.config.look_ahead).clamp(min=0))
+
+
+class SeverityObjective(nn.Module):
+    """The mean of (t_hat - t)^2."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, t: Tensor, seen: Tensor, **_: Tensor) -> Tensor:
+        return (self.head(seen) - t.to(seen)).square().mean()
 
 
 def restoration_psnr(
