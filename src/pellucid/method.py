@@ -94,7 +94,7 @@ class Method:
                     f"with a latent prior use resample, which takes any operator"
                 )
         self.consistency.check(problem.operator)
-        self.transition.check(prior.process)
+        self.transition.check(prior)
         if self.transition.needs_learned_variance and not prior.learned_variance:
             raise CompatibilityError(f"{self.name}: the prior predicts no variance; use the transition DDPM() instead")
         if self.wrap is not None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pellucid.degradation import Degradation
 from pellucid.errors import CompatibilityError, require_range
-from pellucid.prior.base import Estimate, State
+from pellucid.prior.base import Estimate, Prior, State
 from pellucid.process import Process
 from pellucid.typing import expand
 
@@ -31,9 +31,9 @@ class Transition(ABC):
         """M_t(x0) + R + k eps, where R = M_s(x0) - M_t(x0) unless a rule has another estimate of it."""
         return process.mean(estimate.x0, s) + expand(k, state.x) * estimate.eps
 
-    def check(self, process: Process) -> None:
-        """Raises `CompatibilityError` where the rule is not one for this process."""
-        if isinstance(process, Degradation):
+    def check(self, prior: Prior) -> None:
+        """Raises `CompatibilityError` where the rule is not one for this prior and its process."""
+        if isinstance(prior.process, Degradation):
             raise CompatibilityError(
                 "this prior undoes a degradation of its own, step by step; only the method dirac goes that way"
             )
@@ -158,6 +158,7 @@ class Inversion(Transition):
         return (process.sigma(s) ** 2 - fresh).clamp(min=0).sqrt(), fresh.sqrt()
 
 
+NO_RATES = "this prior tells no increments; train it with `increment` above 0, or use increments=look-ahead"
 INCREMENTS = ("look-ahead", "small-look-ahead", "look-back", "small-look-back", "network")
 
 
@@ -205,9 +206,7 @@ class Reversal(Transition):
         x0, step = estimate.x0, t - s
         if self.increments == "network":
             if estimate.rate is None:
-                raise CompatibilityError(
-                    "this prior tells no increments; train it with `increment` above 0, or use increments=look-ahead"
-                )
+                raise CompatibilityError(NO_RATES)
             return expand(step, now) * estimate.rate
         reach = step.clamp(max=self.small) if self.increments.startswith("small") else step
         scale = expand(torch.where(reach > 0, step / torch.where(reach > 0, reach, 1), 0), now)
@@ -217,8 +216,10 @@ class Reversal(Transition):
         other = process.mean(x0, torch.where(severe, t - reach, t + reach))
         return scale * expand(torch.where(severe, 1.0, -1.0), now) * (other - now)
 
-    def check(self, process: Process) -> None:
-        if not isinstance(process, Degradation):
+    def check(self, prior: Prior) -> None:
+        if self.increments == "network" and not getattr(prior, "rates", False):
+            raise CompatibilityError(NO_RATES)
+        if not isinstance(prior.process, Degradation):
             raise CompatibilityError(
                 "dirac needs a prior that was trained on a degradation process, such as photo-dirac-blur; this one was "
                 "trained on Gaussian noise alone"

@@ -362,7 +362,11 @@ def test_a_network_that_tells_rates_steps_as_small_steps_ahead_do() -> None:
         return x0.to(y), (p.mean(x0, t - small) - p.mean(x0, t)) / small
 
     told, computed = (
-        reconstruct(measured(family), DiracPrior(knowing, p), dirac(10, output="state", increments=rule, small=small))
+        reconstruct(
+            measured(family),
+            DiracPrior(knowing, p, rates=True),
+            dirac(10, output="state", increments=rule, small=small),
+        )
         for rule in ("network", "small-look-ahead")
     )
     assert float((told.image - computed.image).abs().max()) < 1e-10

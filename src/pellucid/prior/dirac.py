@@ -31,6 +31,7 @@ class DiracPrior(DiffusionPrior):
         network: (y (b, c, h, w) in [0, 1], sigma (b,)) -> (estimate, rate or None), see `nn.restorer.Restorer`.
         process: the degradation process that it was trained on.
         direct: whether the estimate is of x_0, and not of A_t(x_0).
+        rates: whether the network tells rates.
         severity: y -> t (b,), for measurements of unknown severity; None where there is none.
         tuned: what `train.stops` found on validation pictures: `points`, where to stop for what, as keywords of the
             method `dirac`, and `tradeoff`, a list of {t, psnr, distance} along the path.
@@ -45,6 +46,7 @@ class DiracPrior(DiffusionPrior):
         process: Degradation,
         *,
         direct: bool = True,
+        rates: bool = False,
         severity: Callable[[Tensor], Tensor] | None = None,
         tuned: Mapping[str, Any] | None = None,
         multiple: int = 1,
@@ -54,7 +56,7 @@ class DiracPrior(DiffusionPrior):
         joined = Joined(network)
         identity = AffineCodec(1.0, 0.0)
         super().__init__(joined, process, "x0", codec=identity, multiple=multiple, channels=channels, autocast=autocast)
-        self.direct, self._severity = direct, severity
+        self.direct, self.rates, self._severity = direct, rates, severity
         known = tuned or {}
         self.points: dict[str, dict[str, Any]] = {name: dict(words) for name, words in known.get("points", {}).items()}
         self.tradeoff: list[dict[str, float]] = [dict(place) for place in known.get("tradeoff", [])]
@@ -67,6 +69,7 @@ class DiracPrior(DiffusionPrior):
             model,
             process,
             direct=restorer.predicts == "x0",
+            rates=restorer.rates,
             severity=model.severity,
             multiple=restorer.multiple,
             channels=restorer.channels,

@@ -96,8 +96,8 @@ def make_task(kind: str, config: RunConfig, begin: bool = True) -> Task:
 
 def _check_sides(task: Task, config: RunConfig) -> None:
     """Raises `ConfigError` where the network does not take a crop's side."""
-    network = getattr(task.model, "network", None)
-    multiple = getattr(network, "multiple", 1) if task.kind == "prior" else 1
+    network = {"prior": getattr(task.model, "network", None), "dirac": getattr(task.model, "restorer", None)}
+    multiple = getattr(network.get(task.kind), "multiple", 1)
     wrong = [side for side in config.crops if side % multiple]
     if wrong:
         raise ConfigError(f"crops must be multiples of {multiple} for this network, not {wrong[0]}")
