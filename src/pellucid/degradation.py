@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.errors import require_range
+from pellucid.errors import CompatibilityError, require_range
+from pellucid.operators.diagonal import Diagonal
 from pellucid.operators.families.base import Family
 from pellucid.process import Process
-from pellucid.typing import Shape
+from pellucid.typing import Shape, expand
 
+DEVIATION = 0.25  # of pictures, about their mean
 KEPT = 8  # picture shapes whose families a process remembers
 
 
@@ -78,6 +80,22 @@ class Degradation(Process):
                 self._families.pop(next(iter(self._families)))
             self._families[shape] = self.family_of(shape)
         return self._families[shape]
+
+    def lifted(self, y: Tensor, t: Tensor) -> Tensor:
+        """What y_t says outright where A_t weighs pixels, and those weights w: (b, c, h, w) -> (b, c + 1, h, w).
+
+        The first c channels are w y / (w^2 + sigma_t^2 / s^2), s = 0.25: Wiener's estimate of a picture of that
+        deviation, from which a network need not find out by itself how dark the hole made a pixel.
+
+        Raises:
+            CompatibilityError: A_t does not weigh pixels, each on its own and all channels alike.
+        """
+        operator = self.family(tuple(y.shape[1:])).at(t)
+        if not isinstance(operator, Diagonal) or operator.get_buffer("weights").shape[1] != 1:
+            raise CompatibilityError("only degradations that weigh pixels, such as hole, can be lifted")
+        weights = operator.constant("weights", y)
+        noise = expand((self.sigma(t) / DEVIATION) ** 2, y)
+        return torch.cat([weights * y / (weights**2 + noise), weights.expand(len(y), -1, -1, -1)], dim=1)
 
     def alpha(self, t: Tensor) -> Tensor:
         return torch.ones_like(t)

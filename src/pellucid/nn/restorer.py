@@ -25,6 +25,8 @@ class Restorer(nn.Module):
         "degraded"   E[A_t(x_0) | y_t]             y_t without its noise
         "noise"      the same, as y_t - sigma_t F: F is the noise
 
+    With `lifted` it is shown what `Degradation.lifted` makes of y_t, c + 1 channels, and y_t below is the first c.
+
     The first two are residual: G = y + F for a SongUNet and a UNet2DModel; for our UNet EDM's mixture of y and F, which
     at these low levels is about y + sigma_t F, so that a denoiser of pictures is a beginning. With `rates`, F has as
     many channels again: -E[dA_t(x_0)/dt | y_t], so that increments need no family.
@@ -34,30 +36,40 @@ class Restorer(nn.Module):
         predicts: see above.
         rates: see above.
         sigma_data: of EDM's mixture, in [-1, 1].
+        lifted: see above; for our UNet.
 
     Raises:
-        ConfigError: another class or prediction.
+        ConfigError: another class or prediction, or something lifted that cannot be.
     """
 
     def __init__(
-        self, network: dict[str, Any], predicts: str = "x0", rates: bool = False, sigma_data: float = 0.5
+        self,
+        network: dict[str, Any],
+        predicts: str = "x0",
+        rates: bool = False,
+        sigma_data: float = 0.5,
+        lifted: bool = False,
     ) -> None:
         super().__init__()
         if predicts not in PREDICTIONS:
             raise ConfigError(f"predicts must be {', '.join(PREDICTIONS[:-1])} or {PREDICTIONS[-1]}, not {predicts!r}")
+        if lifted and predicts != "x0":
+            raise ConfigError("a lifted network predicts x0: y_t without its noise is not what it is shown")
         self.config = {"network": network, "predicts": predicts, "rates": rates, "sigma_data": sigma_data}
-        self.predicts, self.rates = predicts, rates
-        self.network, self.multiple, self.channels = _network(dict(network), rates)
+        self.config |= {"lifted": True} if lifted else {}
+        self.predicts, self.rates, self.lifted = predicts, rates, lifted
+        self.network, self.multiple, self.channels = _network(dict(network), rates, lifted)
         self._edm = [EDMDenoiser(self.network, sigma_data)] if isinstance(self.network, UNet) else []
 
     def forward(self, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:
         """(G, rate), in the dtype of y."""
-        c = y.shape[1]
+        c = y.shape[1] - self.lifted
+        y, weight = y[:, :c], y[:, c:]
         level = sigma.to(y)[:, None, None, None]
         if self._edm:
             x, noise = 2 * y - 1, 2 * sigma.to(y)
             c_skip, c_out, c_in = (value[:, None, None, None] for value in self._edm[0].coefficients(noise))
-            out = self._edm[0].raw(c_in * x, noise).to(y.dtype)
+            out = self._edm[0].raw(torch.cat([c_in * x, 2 * weight - 1], dim=1), noise).to(y.dtype)
             estimate = (c_skip * x + c_out * out[:, :c] + 1) / 2
         else:
             out = self._raw(y, sigma).to(y.dtype)
@@ -74,14 +86,16 @@ class Restorer(nn.Module):
         return predicted
 
 
-def _network(words: dict[str, Any], rates: bool) -> tuple[nn.Module, int, int]:
+def _network(words: dict[str, Any], rates: bool, lifted: bool) -> tuple[nn.Module, int, int]:
     """(the network, the multiple that sides must be of, channels of pictures)."""
     kind, channels = words.pop("class", "unet"), int(words.pop("channels", 3))
     outputs = 2 * channels if rates else channels
     network: Any
     if kind == "unet":
-        network = UNet(channels=channels, outputs=outputs if rates else None, **words)
+        network = UNet(channels=channels + lifted, outputs=outputs if rates or lifted else None, **words)
         return _fast(network), network.multiple, channels
+    if lifted:
+        raise ConfigError(f"only a 'unet' can be lifted, not a {kind!r}")
     if kind == "songunet":
         from pellucid.nn.songunet import SongUNet
 
@@ -101,7 +115,7 @@ class DiracNetwork(nn.Module):
     """What `pellucid train dirac` makes: a `Restorer`, and the head that tells the severity of a measurement.
 
     Args:
-        network, predicts, rates, sigma_data: see `Restorer`.
+        network, predicts, rates, sigma_data, lifted: see `Restorer`.
         severity: whether there is a head.
     """
 
@@ -112,9 +126,10 @@ class DiracNetwork(nn.Module):
         rates: bool = False,
         sigma_data: float = 0.5,
         severity: bool = True,
+        lifted: bool = False,
     ) -> None:
         super().__init__()
-        self.restorer = Restorer(network, predicts, rates, sigma_data)
+        self.restorer = Restorer(network, predicts, rates, sigma_data, lifted)
         self.severity = SeverityHead() if severity else None
         self.config = {**self.restorer.config, "severity": severity}
 

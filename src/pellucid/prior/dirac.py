@@ -32,6 +32,7 @@ class DiracPrior(DiffusionPrior):
         process: the degradation process that it was trained on.
         direct: whether the estimate is of x_0, and not of A_t(x_0).
         rates: whether the network tells rates.
+        lifted: whether it is shown `process.lifted(y_t, t)` instead of y_t.
         severity: y -> t (b,), for measurements of unknown severity; None where there is none.
         tuned: what `train.stops` found on validation pictures: `points`, where to stop for what, as keywords of the
             method `dirac`, and `tradeoff`, a list of {t, psnr, distance} along the path.
@@ -47,6 +48,7 @@ class DiracPrior(DiffusionPrior):
         *,
         direct: bool = True,
         rates: bool = False,
+        lifted: bool = False,
         severity: Callable[[Tensor], Tensor] | None = None,
         tuned: Mapping[str, Any] | None = None,
         multiple: int = 1,
@@ -56,7 +58,7 @@ class DiracPrior(DiffusionPrior):
         joined = Joined(network)
         identity = AffineCodec(1.0, 0.0)
         super().__init__(joined, process, "x0", codec=identity, multiple=multiple, channels=channels, autocast=autocast)
-        self.direct, self.rates, self._severity = direct, rates, severity
+        self.direct, self.rates, self.lifted, self._severity = direct, rates, lifted, severity
         known = tuned or {}
         self.points: dict[str, dict[str, Any]] = {name: dict(words) for name, words in known.get("points", {}).items()}
         self.tradeoff: list[dict[str, float]] = [dict(place) for place in known.get("tradeoff", [])]
@@ -70,6 +72,7 @@ class DiracPrior(DiffusionPrior):
             process,
             direct=restorer.predicts == "x0",
             rates=restorer.rates,
+            lifted=restorer.lifted,
             severity=model.severity,
             multiple=restorer.multiple,
             channels=restorer.channels,
@@ -104,7 +107,8 @@ class DiracPrior(DiffusionPrior):
         """(x0, A_t(x_0) and rate side by side, where the network makes a rate)."""
         c = x.shape[1]
         shown = x.expand(-1, 3, -1, -1) if self.channels == 3 and c == 1 else x
-        parts = self._call(shown, self.process.sigma(t)).split(shown.shape[1], dim=1)
+        given = self.process.lifted(shown, t) if self.lifted else shown
+        parts = self._call(given, self.process.sigma(t)).split(shown.shape[1], dim=1)
         own = [part.mean(1, keepdim=True) if shown is not x else part for part in parts]
         if len(own) == 1:
             return own[0], None

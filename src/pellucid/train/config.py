@@ -308,6 +308,8 @@ class DiracConfig(RunConfig):
         weighting: "inverse-variance", 1 / sigma_t^2 (the paper's and the code's), or "uniform".
         predicts: "x0" (the paper's), "degraded", that is A_t(x_0), or "noise".
         increment: d above 0: the network also learns (A_{t-d}(x_0) - A_t(x_0)) / d, to step without the family.
+        lifted: the network is shown where pixels stand in the hole and what they say outright, not y_t alone: for
+            families that weigh pixels.
         severity: whether a small head learns to tell t from a measurement.
         sigma_data: standard deviation of pictures in [-1, 1], for our UNet's preconditioning.
     """
@@ -318,6 +320,7 @@ class DiracConfig(RunConfig):
     weighting: str = "inverse-variance"
     predicts: str = "x0"
     increment: float = 0.0
+    lifted: bool = False
     severity: bool = True
     sigma_data: float = 0.5
 
@@ -328,6 +331,8 @@ class DiracConfig(RunConfig):
         for name in ("look_ahead", "increment"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be in [0, 1], not {getattr(self, name)}")
+        if self.lifted and self.predicts != "x0":
+            raise ConfigError("lifted goes with predicts = 'x0' alone")
         if self.predicts != "x0" and self.increment == 0:
             raise ConfigError(f"predicts = {self.predicts!r} steps by what the network learns: set increment above 0")
 

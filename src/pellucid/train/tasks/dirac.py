@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pellucid.degradation import Degradation, Geometric
 from pellucid.metrics.pixels import psnr
-from pellucid.nn.restorer import DiracNetwork
+from pellucid.nn.restorer import DiracNetwork, Restorer
 from pellucid.operators.families.named import family, points_of
 from pellucid.prior.dirac import DiracPrior
 from pellucid.train.config import DiracConfig
@@ -35,14 +35,28 @@ class DiracTask(Task):
         torch.manual_seed(config.seed)
         self.process = Degradation(family(config.family), Geometric(*config.noise))
         words = {"channels": config.channels, **config.network}
-        self.model = DiracNetwork(words, config.predicts, config.increment > 0, config.sigma_data, config.severity)
+        rates = config.increment > 0
+        self.model = DiracNetwork(words, config.predicts, rates, config.sigma_data, config.severity, config.lifted)
+        if config.lifted:  # says beforehand where that cannot be
+            self.process.lifted(torch.zeros(1, config.channels, 32, 32), torch.ones(1, dtype=torch.float64))
         self.network = self.model.config
         self.objectives = {"restorer": DiracObjective(self.model, self.process, config)}
         if self.model.severity is not None:
             self.objectives["severity"] = SeverityObjective(self.model.severity)
 
     def begin(self, source: str) -> None:
-        initialise(self.model.restorer, source)
+        restorer = self.model.restorer
+        if not restorer.lifted:
+            initialise(restorer, source)
+            return
+        words: dict[str, Any] = {**restorer.config, "lifted": False}
+        plain = Restorer(**words)
+        initialise(plain, source)
+        weights = plain.state_dict()
+        stem = weights["network.stem.weight"]
+        own = torch.zeros_like(restorer.state_dict()["network.stem.weight"])
+        own[:, : stem.shape[1]] = stem  # the map of weights, which the network did not know, begins as nothing
+        restorer.load_state_dict(weights | {"network.stem.weight": own})
 
     def parameters(self, name: str) -> list[nn.Parameter]:
         """The restorer and the head are moved apart: neither's gradients are clipped by the other's."""
@@ -115,7 +129,7 @@ class DiracTask(Task):
         device = next(model.parameters()).device
         y, t = batch["y"][:4].to(device), batch["t"][:4]
         with torch.no_grad():
-            return torch.cat([y, model(y, self.process.sigma(t).to(y))[0].float()])
+            return torch.cat([y, estimated(model, self.process, y, t)[0].float()])
 
 
 class DiracObjective(nn.Module):
@@ -133,7 +147,7 @@ class DiracObjective(nn.Module):
     def forward(self, x0: Tensor, t: Tensor, y: Tensor, seen: Tensor, mean: Tensor) -> Tensor:
         config, t = self.config, t.double().cpu()
         sigma = self.process.sigma(t)
-        estimate, rate = self.model(y, sigma.to(y))
+        estimate, rate = estimated(self.model, self.process, y, t)
         weight = expand(sigma**-2, y) if config.weighting == "inverse-variance" else torch.ones_like(y[:, :1, :1, :1])
         if config.predicts == "x0":
             error = self._ahead(estimate.to(x0), t) - self._ahead(x0, t)
@@ -152,6 +166,13 @@ class DiracObjective(nn.Module):
         if self.config.look_ahead >= 1:
             return x
         return self.process.mean(x, (t - self.config.look_ahead).clamp(min=0))
+
+
+def estimated(model: DiracNetwork, process: Degradation, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
+    """What the network says of y_t at times t (b,)."""
+    given = process.lifted(y, t) if model.restorer.lifted else y
+    found: tuple[Tensor, Tensor | None] = model(given, process.sigma(t).to(y))
+    return found
 
 
 class SeverityObjective(nn.Module):
@@ -180,7 +201,7 @@ def restoration_psnr(
         z = torch.randn(x[None].shape, generator=torch.Generator().manual_seed(seed + k))
         y = process.diffuse(x[None], time, z)
         with torch.no_grad():
-            estimate, rate = model(y.to(device), process.sigma(time).to(device, y.dtype))
+            estimate, rate = estimated(model, process, y.to(device), time)
         if rate is not None and model.restorer.predicts != "x0":
             estimate = estimate + t * rate
         after.append(float(psnr(estimate.cpu(), x[None])))
