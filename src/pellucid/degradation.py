@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ class Geometric(NoiseSchedule):
     def __post_init__(self) -> None:
         require_range("the lowest noise", self.low, 0, above=True)
         require_range("the highest noise", self.high, self.low, above=True)
+        if not math.isfinite(self.high):
+            raise CompatibilityError(f"the highest noise must be finite, not {self.high:g}")
 
     def std(self, t: Tensor) -> Tensor:
         return self.low * (self.high / self.low) ** t
@@ -68,18 +71,21 @@ class Degradation(Process):
     t_max = 1.0
 
     def __init__(self, family: Callable[[Shape], Family] | Family, noise: NoiseSchedule | None = None) -> None:
-        self.family_of: Callable[[Shape], Family] = (lambda _: family) if isinstance(family, Family) else family
+        self.family_of = family
         self.noise = noise or Geometric()
         self._families: dict[Shape, Family] = {}
 
     def family(self, image_shape: Shape) -> Family:
         """A_t for pictures of a shape (c, h, w)."""
+        if isinstance(self.family_of, Family):
+            return self.family_of
         shape = tuple(image_shape)
-        if shape not in self._families:
-            while len(self._families) >= KEPT:
-                self._families.pop(next(iter(self._families)))
-            self._families[shape] = self.family_of(shape)
-        return self._families[shape]
+        known = self._families.get(shape)
+        if known is None:
+            known = self.family_of(shape)
+            # A new table each time: threads that read the old one are not disturbed.
+            self._families = dict([*self._families.items()][1 - KEPT :]) | {shape: known}
+        return known
 
     def lifted(self, y: Tensor, t: Tensor) -> Tensor:
         """What y_t says outright where A_t weighs pixels, and those weights w: (b, c, h, w) -> (b, c + 1, h, w).

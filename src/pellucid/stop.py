@@ -27,6 +27,9 @@ class Stop:
         return torch.zeros(len(step.s), dtype=torch.bool)
 
 
+ROUNDING = 1e-9  # of a grid's times: 0.3 may be 0.30000000000000004
+
+
 @dataclass(frozen=True)
 class StopBelow(Stop):
     """Ends once a step has reached a time of at most `time`: early stopping trades realism for fidelity."""
@@ -34,4 +37,4 @@ class StopBelow(Stop):
     time: float = 0.0
 
     def __call__(self, step: Step) -> Tensor:
-        return step.s <= self.time
+        return step.s <= self.time + ROUNDING

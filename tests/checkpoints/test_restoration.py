@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pellucid.checkpoints.restoration import process_of
 from pellucid.errors import PriorError
 from pellucid.loop import reconstruct
 from pellucid.methods import dirac
+from pellucid.nn.restorer import DiracNetwork
 from pellucid.nn.songunet import SongUNet
 from pellucid.operators.families import BlurFamily, MaskFamily
 from pellucid.prior.base import State
@@ -77,3 +79,43 @@ def test_a_card_that_says_nothing_is_refused_with_a_remedy() -> None:
             process_of(Path("x"), card)
     with pytest.raises(PriorError, match="cannot be used"):
         process_of(Path("x"), {"process": {"family": "magic"}})
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"calibration": [1]},
+        {"calibration": {"points": [1]}},
+        {"calibration": {"points": {"psnr": 5}}},
+        {"calibration": {"tradeoff": 5}},
+        {"calibration": {"tradeoff": [5]}},
+        {"process": {"family": "blur", "noise": [0.01, float("inf")]}},
+        {"process": {"family": "blur", "noise": [0.01, 10**400]}},
+        {"process": {"family": "blur", "noise": [0.01]}},
+        {"process": {"family": "magic", "noise": [0.01, 0.05]}},
+        {"process": [1]},
+    ],
+    ids=str,
+)
+def test_a_damaged_card_of_our_own_is_refused_by_name(damage: dict[str, Any], tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    small = {"channels": 3, "widths": [8, 8], "blocks": [1, 1], "heads": 1, "embedding": 8}
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    weights = {key: value.half().contiguous() for key, value in DiracNetwork(small).state_dict().items()}
+    save_file(weights, folder / "model.safetensors")
+    sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    card = {"name": "mine", "kind": "dirac", "network": {"network": small}, "sha256": sha256}
+    card["process"] = {"family": "blur", "noise": [0.01, 0.05]}
+    (folder / "card.json").write_text(json.dumps(card))
+    assert isinstance(zoo.load(folder), DiracPrior)
+    (folder / "card.json").write_text(json.dumps(card | damage))
+    with pytest.raises(PriorError, match=r"card\.json"):
+        zoo.load(folder)
+
+
+def test_huge_numbers_of_a_checkpoint_are_refused() -> None:
+    words = {"operator_config": {"mask_min_std": 0.1, "mask_max_std": 10**400}}
+    with pytest.raises(PriorError, match=r"card\.json"):
+        process_of(Path("x"), {"training": words})

@@ -8,11 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from pellucid.errors import ConfigError
+from pellucid.degradation import Degradation
+from pellucid.errors import CompatibilityError, ConfigError
 from pellucid.nn.bands import SeverityHead
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.nn.restorer import PREDICTIONS, DiracNetwork, Restorer
 from pellucid.nn.unet import UNet
+from pellucid.operators.families import BlurFamily, MaskFamily
+from pellucid.prior.base import State
+from pellucid.prior.dirac import DiracPrior
 
 UNET: dict[str, Any] = {"widths": [8, 16], "blocks": [1, 1], "heads": 1, "embedding": 16}
 SONG: dict[str, Any] = {
@@ -130,3 +134,24 @@ def test_the_network_is_rebuilt_from_what_it_says_of_itself() -> None:
     again = DiracNetwork(**network.config)
     assert network.severity is None and again.config == network.config
     assert {k: v.shape for k, v in again.state_dict().items()} == {k: v.shape for k, v in network.state_dict().items()}
+
+
+def test_a_lifted_network_is_shown_what_the_pixels_say_outright() -> None:
+    """w y / (w^2 + 16 sigma^2) and w; begun from `photo`, it denoises the former, whatever the map of weights."""
+    process = Degradation(MaskFamily((3, 32, 32), 6.0))
+    t = torch.tensor([0.3, 1.0], dtype=torch.float64)
+    y = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    given = process.lifted(y, t)
+    weights = process.family((3, 32, 32)).at(t).get_buffer("weights").float()
+    sigma = process.sigma(t).float()[:, None, None, None]
+    assert given.shape == (2, 4, 32, 32) and torch.allclose(given[:, 3:], weights.expand(2, 1, 32, 32))
+    assert torch.allclose(given[:, :3], weights * y / (weights**2 + 16 * sigma**2), atol=1e-6)
+    lifted = Restorer(UNET, lifted=True).eval()
+    assert lifted(given, process.sigma(t))[0].shape == y.shape
+    prior = DiracPrior.of(DiracNetwork(UNET, lifted=True).eval(), process)
+    wanted = prior.network.network.restorer(given, process.sigma(t))[0]  # type: ignore[operator, union-attr]
+    assert torch.allclose(prior.estimate(State(y, t)).x0, wanted, atol=1e-6)
+    with pytest.raises(CompatibilityError, match="weigh pixels"):
+        Degradation(BlurFamily((3, 32, 32))).lifted(y, t)
+    with pytest.raises(ConfigError, match="lifted"):
+        Restorer(UNET, "noise", lifted=True)

@@ -222,3 +222,19 @@ def test_resuming_with_a_head_and_rates_is_exact(tmp_path: Path) -> None:
     second.train()
     for a, b in zip(whole.averaged_model().parameters(), second.averaged_model().parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_lifted_training_begins_as_the_denoiser_of_what_it_is_shown(tmp_path: Path) -> None:
+    made = task(tmp_path, init="photo", network={}, crops=(16,), crop_odds=(1.0,), lifted=True, family="hole:widest=3")
+    photo = zoo.load("photo", precision="float32")
+    batch = made.batch(0, 0)
+    t = batch["t"].double()
+    sigma = made.process.sigma(t).float()
+    with torch.no_grad():
+        found = made.model(made.process.lifted(batch["y"], t), sigma)[0]
+        wanted = (photo.network(2 * made.process.lifted(batch["y"], t)[:, :3] - 1, 2 * sigma) + 1) / 2
+    assert torch.allclose(found, wanted, atol=1e-4)
+    with pytest.raises(PellucidError, match="weigh pixels"):
+        task(tmp_path, lifted=True, family="blur")
+    with pytest.raises(PellucidError, match="lifted"):
+        task(tmp_path, lifted=True, family="hole", predicts="degraded", increment=0.1)

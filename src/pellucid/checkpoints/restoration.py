@@ -45,7 +45,10 @@ class Restored(nn.Module):
 
 def process_of(folder: Path, card: Mapping[str, Any]) -> Degradation:
     """`process` of the card, {"family": ..., "noise": [low, high]}, or what the checkpoint said of its training."""
-    words = card.get("process") or _told(card.get("training"))
+    try:
+        words = card.get("process") or _told(card.get("training"))
+    except (ValueError, ArithmeticError) as error:
+        raise PriorError(f"{folder / 'card.json'}: what it says of its training cannot be read: {error}") from error
     if words is None:
         raise PriorError(
             f"{folder / 'card.json'} does not say which degradation its network undoes; write it there, as in "
@@ -54,7 +57,7 @@ def process_of(folder: Path, card: Mapping[str, Any]) -> Degradation:
     try:
         low, high = (float(value) for value in words.get("noise", NOISE))
         return Degradation(family(str(words["family"])), Geometric(low, high))
-    except (AttributeError, TypeError, KeyError, ValueError, PellucidError) as error:
+    except (AttributeError, TypeError, KeyError, ValueError, ArithmeticError, PellucidError) as error:
         raise PriorError(f"{folder / 'card.json'}: its process cannot be used: {error}") from error
 
 

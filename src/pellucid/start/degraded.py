@@ -12,6 +12,7 @@ from pellucid.degradation import Degradation
 from pellucid.errors import CompatibilityError
 from pellucid.noise import Noise
 from pellucid.operators.base import Operator, Spectral
+from pellucid.operators.each import Each
 from pellucid.operators.families.base import Family
 from pellucid.operators.unknown import Unknown
 from pellucid.prior.base import Prior, State
@@ -41,20 +42,15 @@ class Measured(Start):
         process, operator = prior.process, problem.operator
         if not isinstance(process, Degradation):
             return  # said by the transition
-        loudest = float(process.sigma(torch.ones(1, dtype=torch.float64)))
-        if bool((problem.std > SLACK * loudest).any()):
-            raise CompatibilityError(
-                f"the measurement's noise {float(problem.std.max()):.4g} is more than the {loudest:g} that this dirac "
-                f"prior was trained with; take a prior trained with more, or another method (dps, ddnm+)"
-            )
         if torch.as_tensor(problem.gain).any():
             raise CompatibilityError("dirac knows Gaussian noise only; with photon noise take dps")
-        if isinstance(operator, Unknown):
+        own = process.family(operator.image_shape)
+        if is_unknown(operator):
             _require_picture(operator)
             if getattr(prior, "_severity", None) is None:
                 raise CompatibilityError("this dirac prior has no head that tells how strong a degradation is; name it")
+            _require_quiet(process, problem.std)
             return
-        own = process.family(operator.image_shape)
         s = own.time_of(operator)
         if s is None:
             raise CompatibilityError(
@@ -65,6 +61,13 @@ class Measured(Start):
             raise CompatibilityError(
                 f"the degradation is stronger than the strongest that this dirac prior was trained on ({own.text}); "
                 f"take another method (dps, ddnm+)"
+            )
+        level = shown(own, operator, problem.y, problem.std)[1]
+        _require_quiet(process, level)
+        if bool((torch.maximum(s, process.time_at_ratio(level.cpu())) <= 0).any()):
+            raise CompatibilityError(
+                f"there is nothing to undo: the measurement is no more degraded, and no noisier, than the beginning of "
+                f"this dirac prior's path ({own.text}, noise {float(process.sigma(torch.zeros(1))):g})"
             )
 
     def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:
@@ -82,13 +85,14 @@ class Measured(Start):
         z = noise.normal(y, 0, "start")
         x = y + expand(missing, y) * z
         if further.any():
-            x = torch.where(_pixels(further, y), self._degraded(own, y, s, t, level, z, process), x)
+            path = (s, t, process.sigma(t), level.cpu())
+            x = torch.where(_pixels(further, y), self._degraded(own, y, z, further, *path), x)
         return State(x, t)
 
     def _degraded(
-        self, own: Family, y: Tensor, s: Tensor, t: Tensor, level: Tensor, z: Tensor, process: Degradation
+        self, own: Family, y: Tensor, z: Tensor, which: Tensor, s: Tensor, t: Tensor, sigma: Tensor, level: Tensor
     ) -> Tensor:
-        """A_{s->t}(y) with the noise that is missing there."""
+        """A_{s->t}(y) with the noise that is missing there; a warning says it of the images that are `which`."""
         carry = own.transition(s, t)
         if carry is None:
             warnings.warn(
@@ -98,23 +102,31 @@ class Measured(Start):
             )
             return y
         x = carry(y)
-        lost = float((x - y).square().mean().sqrt())
+        lost = (x - y).square().flatten(1).mean(1).sqrt().cpu()[which]
+        worst = int(lost.argmax())
         warnings.warn(
-            f"the measurement is noisier than the path is where it is as degraded (t = {float(s.min()):.3g}); it is "
-            f"degraded further, to t = {float(t.max()):.3g}, which changes it by {lost:.3g} (rms, of 1)",
+            f"the measurement is noisier than the path is where it is as degraded (t = {float(s[which][worst]):.3g}); "
+            f"it is degraded further, to t = {float(t[which][worst]):.3g}, which changes it by {float(lost.max()):.3g} "
+            f"(rms, of 1)",
             stacklevel=2,
         )
-        missing = process.sigma(t) ** 2
-        if not isinstance(carry, Spectral):
-            return x + expand((missing - level.cpu() ** 2).clamp(min=0).sqrt(), y) * z
+        if not isinstance(carry, Spectral):  # a change of scale, whose gain any picture tells
+            gain = (carry(z) - carry(torch.zeros_like(z))).flatten(1).norm(dim=1) / z.flatten(1).norm(dim=1)
+            left = (level * gain.double().cpu()).square()
+            return x + expand((sigma**2 - left).clamp(min=0).sqrt(), y) * z
         gone = expand(level**2, y) * carry.singular_values(y) ** 2
-        scale = (expand(missing, y) - gone).clamp(min=0).sqrt()
+        scale = (expand(sigma**2, y) - gone).clamp(min=0).sqrt()
         return x + carry.spectrum_to_measured(scale * carry.measured_to_spectrum(z))
+
+
+def is_unknown(operator: Operator) -> bool:
+    """Whether nobody knows the operator of any image of the batch."""
+    return all(map(is_unknown, operator.parts)) if isinstance(operator, Each) else isinstance(operator, Unknown)
 
 
 def severity(own: Family, operator: Operator, y: Tensor, prior: Prior) -> Tensor:
     """s, (1,) or (b,): the time at which the family is the operator; told by the prior where nobody knows it."""
-    if isinstance(operator, Unknown):
+    if is_unknown(operator):
         tell = getattr(prior, "severity", None)
         assert tell is not None
         told: Tensor = tell(y)
@@ -134,6 +146,15 @@ def shown(own: Family, operator: Operator, y: Tensor, noise_std: Tensor) -> tupl
 
 def _pixels(chosen: Tensor, like: Tensor) -> Tensor:
     return chosen.to(like.device).reshape(-1, *(1,) * (like.ndim - 1))
+
+
+def _require_quiet(process: Degradation, level: Tensor) -> None:
+    loudest = float(process.sigma(torch.ones(1, dtype=torch.float64)))
+    if bool((level > SLACK * loudest).any()):
+        raise CompatibilityError(
+            f"the measurement's noise {float(level.max()):.4g} is more than the {loudest:g} that this dirac "
+            f"prior was trained with; take a prior trained with more, or another method (dps, ddnm+)"
+        )
 
 
 def _require_picture(operator: Operator) -> None:

@@ -224,7 +224,17 @@ def _restoration(card: Card, device: str, autocast: torch.dtype | None) -> Diffu
 
     words = card.data.get("process")
     model: Any = placed(build(card), device)
-    return DiracPrior.of(model, degradation(words, card), autocast=autocast, tuned=card.data.get("calibration"))
+    return DiracPrior.of(model, degradation(words, card), autocast=autocast, tuned=_tuned(card))
+
+
+def _tuned(card: Card) -> dict[str, Any]:
+    """`points` and `tradeoff` of a Dirac card's calibration, as `DiracPrior` takes them. Raises `PriorError`."""
+    known = card.data.get("calibration", {})
+    points, places = (known.get("points", {}), known.get("tradeoff", [])) if isinstance(known, dict) else (None, None)
+    tables = isinstance(points, dict) and all(isinstance(words, dict) for words in points.values())
+    if not tables or not isinstance(places, list) or not all(isinstance(place, dict) for place in places):
+        raise PriorError(f"{card.folder / 'card.json'}: its calibration is no table of points and a list of places")
+    return {"points": points, "tradeoff": places}
 
 
 def degradation(words: Any, card: Card) -> Degradation:
@@ -239,7 +249,7 @@ def degradation(words: Any, card: Card) -> Degradation:
     try:
         low, high = (float(value) for value in words["noise"])
         return Degradation(family(str(words["family"]), words.get("schedule")), Geometric(low, high))
-    except (TypeError, KeyError, ValueError, PellucidError) as error:
+    except (TypeError, KeyError, ValueError, ArithmeticError, PellucidError) as error:
         raise PriorError(f"{card.folder / 'card.json'}: its process cannot be used: {error}") from error
 
 

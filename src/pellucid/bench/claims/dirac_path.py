@@ -48,14 +48,18 @@ def study(data: Data, out: Path, precision: str = "bfloat16") -> None:
                 writer.writerow((task, FLOOR, images[0].name, 0, 0, "", "", f"{floor(every):.5g}"))
             for label, prior, method in runs(task, precision, OTHERS):
                 left = [image for image in images if (task, label, image.name) not in done]
+                sets = out.with_name(f"{out.stem}-sets.csv")
+                unmeasured = label == "dirac" and task not in _tasks(sets)
                 kept: dict[float, list[Tensor]] = {}
-                for first in range(0, len(left), BATCH):
-                    some = measured(task, data, left[first : first + BATCH])
+                asked = images if unmeasured else left  # distances of sets need all pictures
+                for first in range(0, len(asked), BATCH):
+                    some = measured(task, data, asked[first : first + BATCH])
                     for row in along(some, prior, method, kept):
-                        writer.writerow([task, label] + [f"{v:.5g}" if isinstance(v, float) else v for v in row])
+                        if (task, label, row[0]) not in done:
+                            writer.writerow([task, label] + [f"{v:.5g}" if isinstance(v, float) else v for v in row])
                     file.flush()
-                if label == "dirac" and len(left) == len(images):
-                    save_sets(out.with_name(f"{out.stem}-sets.csv"), task, stacked(data, images), kept)
+                if unmeasured:
+                    save_sets(sets, task, stacked(data, images), kept)
 
 
 def _done(out: Path) -> set[tuple[str, str, str]]:
@@ -63,6 +67,13 @@ def _done(out: Path) -> set[tuple[str, str, str]]:
         return set()
     with out.open(newline="", encoding="utf-8") as file:
         return {(row["task"], row["label"], row["image"]) for row in csv.DictReader(file)}
+
+
+def _tasks(sets: Path) -> set[str]:
+    if not sets.exists():
+        return set()
+    with sets.open(newline="", encoding="utf-8") as file:
+        return {row["task"] for row in csv.DictReader(file)}
 
 
 def along(
