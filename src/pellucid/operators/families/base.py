@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import OrderedDict
+from threading import Lock
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,19 +40,38 @@ class Family(ABC):
 
     def __init__(self, image_shape: Shape) -> None:
         self.image_shape: Shape = picture_shape(image_shape)
+        self._forget()
+
+    def _forget(self) -> None:
         self._made: OrderedDict[tuple[bool, tuple[float, ...]], Operator] = OrderedDict()
+        self._lock = Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the operators made, and without the lock, which no other process could share."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_made", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._forget()
 
     def at(self, t: PerImage) -> Operator:
-        """A_t; t may be a number, or (b,) for a batch. Raises `OperatorError` outside [0, 1]."""
+        """A_t; t may be a number, or (b,) for a batch. Raises `OperatorError` outside [0, 1].
+
+        Several threads may ask at once.
+        """
         times = per_image(t, "t", at_least=0, at_most=1)
         single = torch.as_tensor(t).ndim == 0
         key = (single, tuple(times.tolist()))
-        if key not in self._made:
-            self._made[key] = self._at(times[0] if single else times)
+        with self._lock:
+            made = self._made.get(key)
+        if made is None:  # outside the lock: threads need not wait for each other's operators
+            made = self._at(times[0] if single else times)
+        with self._lock:
+            self._made[key] = made
+            self._made.move_to_end(key)
             while len(self._made) > KEPT:
                 self._made.popitem(last=False)
-        self._made.move_to_end(key)
-        return self._made[key]
+        return made
 
     @abstractmethod
     def _at(self, t: Tensor) -> Operator: ...

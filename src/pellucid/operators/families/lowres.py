@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from pellucid.errors import require_range
 from pellucid.operators.base import Operator
 from pellucid.operators.diagonal import Identity
 from pellucid.operators.families.base import Family
+from pellucid.operators.families.limits import require_whole
 from pellucid.operators.parameters import PerImage, per_image
 from pellucid.operators.pixelation import Pixelation
 from pellucid.typing import Shape
@@ -19,12 +19,15 @@ class PixelationFamily(Family):
 
     Args:
         image_shape: (c, h, w).
-        levels: how often the resolution halves: 3 is super-resolution by 8 at t = 1.
+        levels: how often the resolution halves, 1 to 12: 3 is super-resolution by 8 at t = 1.
+
+    Raises:
+        CompatibilityError: another number of levels.
     """
 
     def __init__(self, image_shape: Shape, levels: int = 3) -> None:
         super().__init__(image_shape)
-        require_range("levels", levels, 1, 12)
+        require_whole("levels", levels, 1, 12)
         self.levels = levels
 
     def weights(self, t: Tensor) -> Tensor:

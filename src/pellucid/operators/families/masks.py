@@ -7,14 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from pellucid.errors import OperatorError, require_range
+from pellucid.errors import OperatorError
 from pellucid.operators.base import Operator
 from pellucid.operators.diagonal import Diagonal, Identity
 from pellucid.operators.families.base import Family
 from pellucid.operators.families.knots import time_at, value_at
+from pellucid.operators.families.limits import require_number, require_whole
 from pellucid.operators.mask import Mask, SoftMask
 from pellucid.operators.parameters import PerImage, per_image
 from pellucid.typing import Shape
+
+SHY = 1e-12  # by which a time stays before the next hole's, so that rounding does not open it
 
 
 class MaskFamily(Family):
@@ -26,11 +29,12 @@ class MaskFamily(Family):
         image_shape: (c, h, w).
         widest: in pixels; by default 50 at 256 pixels (faces; ImageNet has 30), and in proportion.
         narrowest: towards t = 0.
-        power: of the profile.
+        power: of the profile, above 0 and at most 100.
         stds: at t = 0, ..., 1, not falling; stretched linearly to the two ends.
 
     Raises:
-        CompatibilityError: the widest is not above the narrowest, or that not above 0.
+        CompatibilityError: the widest is not above the narrowest, that not above 0, or another power.
+        OperatorError: the stds are no such list.
     """
 
     def __init__(
@@ -45,8 +49,9 @@ class MaskFamily(Family):
         super().__init__(image_shape)
         self.widest = 50.0 * min(self.image_shape[1:]) / 256 if widest is None else widest
         self.narrowest, self.power = narrowest, power
-        require_range("the narrowest hole", self.narrowest, 0, above=True)
-        require_range("the widest hole", self.widest, self.narrowest, above=True)
+        require_number("the narrowest hole", self.narrowest, 0, above=True)
+        require_number("the widest hole", self.widest, self.narrowest, above=True)
+        require_number("power", self.power, 0, 100, above=True)
         knots = per_image(stds, "stds", at_least=0)
         if len(knots) < 2 or (knots.diff() < 0).any() or knots[0] == knots[-1]:
             raise OperatorError("the stds of a family are at least two, do not fall, and end above their first")
@@ -88,15 +93,19 @@ class RandomMaskFamily(Family):
     Args:
         image_shape: (c, h, w).
         most: missing at t = 1, above 0 and at most 1.
-        seed: of the map that decides which go first.
+        seed: of the map that decides which go first, a whole number.
+
+    One mask is A_t for all t until the next pixel goes. Of these `time_of` tells the last, which is 1 for A_1, and not
+    the first as elsewhere; but 0 where nothing is missing.
 
     Raises:
-        CompatibilityError: another fraction.
+        CompatibilityError: another fraction, or another seed.
     """
 
     def __init__(self, image_shape: Shape, most: float = 0.8, *, seed: int = 0) -> None:
         super().__init__(image_shape)
-        require_range("most", most, 0, 1, above=True)
+        require_number("most", most, 0, 1, above=True)
+        require_whole("seed", seed, 0, 2**63 - 1)
         self.most, self.seed = most, seed
         self._order = torch.rand(self.image_shape[1:], generator=torch.Generator().manual_seed(seed)).double()
 
@@ -116,7 +125,13 @@ class RandomMaskFamily(Family):
         holes = (weights == 0).all(1)  # a pixel has all of its channels, or none
         if not bool(((weights == 1) | holes[:, None]).all()):
             return None
-        first = torch.where(holes, self._order, 1).flatten(1).amin(1)
-        t = torch.where(holes.flatten(1).any(1), (1 - first) / self.most + 1e-12, 0)
+        # The mask is this one from the time at which the last of its holes opens until the next one would.
+        latest = torch.where(holes, self._order, 1).flatten(1).amin(1)
+        following = torch.where(holes, 0, self._order).flatten(1).amax(1)
+        begins = (1 - latest) / self.most
+        t = torch.where(holes.flatten(1).all(1), torch.inf, (1 - following) / self.most - max(SHY, 1e-15 / self.most))
         ours = self._order < 1 - self.most * t.reshape(-1, 1, 1)
-        return torch.where(t > 1 + 1e-9, torch.inf, t.clamp(max=1)) if torch.equal(ours, ~holes) else None
+        if not torch.equal(ours, ~holes):
+            return None
+        t = torch.where(holes.flatten(1).any(1), t, 0)
+        return torch.where(begins > 1 + 1e-9, torch.inf, t.clamp(max=1))

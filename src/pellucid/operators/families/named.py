@@ -10,6 +10,7 @@ from pellucid.errors import ConfigError, UnknownNameError
 from pellucid.operators.families.base import Family
 from pellucid.operators.families.blur import BlurFamily
 from pellucid.operators.families.jpeg import JPEGFamily
+from pellucid.operators.families.limits import require_number
 from pellucid.operators.families.lowres import PixelationFamily
 from pellucid.operators.families.masks import MaskFamily, RandomMaskFamily
 from pellucid.operators.families.schedule_file import Schedule
@@ -38,10 +39,13 @@ def blur_family(
 
     Raises:
         ConfigError: another schedule, or the file cannot be read.
+        CompatibilityError: the widths are not finite numbers, or the widest is not above the narrowest.
     """
-    through = stds_of(schedule) if isinstance(schedule, str) else tuple(schedule)
+    through = stds_of(schedule) if isinstance(schedule, str) else given_points(schedule, "blur")
     low, high = through[0], through[-1]
     first, last = low if narrowest is None else narrowest, high if widest is None else widest
+    require_number("narrowest", first, 0)
+    require_number("widest", last, first, above=True)
     stds = [first + (std - low) / (high - low) * (last - first) for std in through]
     return BlurFamily(image_shape, stds, identity_below=0.0)
 
@@ -75,7 +79,7 @@ def hole_family(
         ConfigError: another schedule, or the file cannot be read.
     """
     if not isinstance(schedule, str):
-        stds = tuple(schedule)
+        stds = given_points(schedule, "hole")
     elif schedule == "linear":
         stds = (0.0, 1.0)
     elif schedule.lower().endswith(".json"):
@@ -83,6 +87,22 @@ def hole_family(
     else:
         raise ConfigError(f"schedule must be linear or a .json file, not {schedule!r}")
     return MaskFamily(image_shape, widest, narrowest=narrowest, power=power, stds=stds)
+
+
+def given_points(schedule: Sequence[float], name: str) -> tuple[float, ...]:
+    """The points of a schedule that a card or a program gives.
+
+    Raises:
+        ConfigError: they are no list of numbers, or no `Schedule`.
+    """
+    if not isinstance(schedule, (list, tuple)) or not all(
+        isinstance(point, (int, float)) and not isinstance(point, bool) for point in schedule
+    ):
+        raise ConfigError(f"the schedule of {name} is not a list of numbers")
+    try:
+        return Schedule(name, "std", tuple(map(float, schedule))).points
+    except (ConfigError, OverflowError) as error:
+        raise ConfigError(f"the schedule of {name}: {error}") from error
 
 
 def points_of(text: str) -> tuple[float, ...] | None:
@@ -117,7 +137,8 @@ def family(text: str, schedule: Sequence[float] | None = None) -> FamilyOf:
 
     Raises:
         UnknownNameError: there is no such family.
-        ConfigError: an option that it does not have.
+        ConfigError: an option that it does not have, or points that are no schedule.
+        PellucidError: a value that the family cannot take, by its name.
     """
     from pellucid.methods.words import understood
 
@@ -125,7 +146,7 @@ def family(text: str, schedule: Sequence[float] | None = None) -> FamilyOf:
     if name not in FAMILIES:
         raise UnknownNameError("family of degradations", name, FAMILIES)
     if schedule is not None:
-        options["schedule"] = [float(point) for point in schedule]
+        options["schedule"] = given_points(schedule, name)
     elif name == "blur" and isinstance(options.get("schedule"), str):
         options["schedule"] = stds_of(options["schedule"])  # a file is read once, not for every shape
     made: FamilyOf = partial(_make, FAMILIES[name], text, options)

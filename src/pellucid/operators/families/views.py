@@ -11,10 +11,12 @@ from pellucid.errors import OperatorError
 from pellucid.operators.base import Operator
 from pellucid.operators.diagonal import Identity
 from pellucid.operators.families.base import Family
+from pellucid.operators.families.limits import require_whole
 from pellucid.operators.tomography.operator import ParallelBeam
 from pellucid.operators.tomography.sparse import SparseView
 from pellucid.typing import Shape
 
+MOST = 4096  # views: every one has a weight, and a sparse matrix
 FIRST = 0.1  # where all views are reached: little is lost until there
 
 
@@ -26,18 +28,21 @@ class ViewFamily(Family):
 
     Args:
         image_shape: (c, h, w).
-        least: views at t = 1.
-        most: views at first, least times 2, 4, 8, ...
+        least: views at t = 1, 2 or more.
+        most: views at first, least times 2, 4, 8, ...; at most 4096.
 
     Raises:
-        OperatorError: other numbers.
+        CompatibilityError: they are no whole numbers from 2 to 4096.
+        OperatorError: most is not least times 2, 4, 8, ...
     """
 
     def __init__(self, image_shape: Shape, least: int = 16, most: int = 128) -> None:
         super().__init__(image_shape)
-        halvings = (most // max(least, 1)).bit_length() - 1
-        if least < 2 or halvings < 1 or most != least * 2**halvings:
-            raise OperatorError(f"least is 2 or more, and most is least times 2, 4, 8, ...; not {least} and {most}")
+        require_whole("least", least, 2, MOST)
+        require_whole("most", most, 2, MOST)
+        halvings = (most // least).bit_length() - 1
+        if halvings < 1 or most != least * 2**halvings:
+            raise OperatorError(f"most must be least times 2, 4, 8, ...; not {most} for a least of {least}")
         self.least, self.most, self.halvings = least, most, halvings
 
     def weights(self, t: Tensor) -> tuple[Tensor, Tensor]:
