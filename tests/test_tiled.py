@@ -9,12 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
+from pellucid import Problem, reconstruct
 from pellucid.account import counting
+from pellucid.degradation import Degradation
 from pellucid.errors import CompatibilityError
+from pellucid.methods.dirac import dirac
 from pellucid.nn.edm import EDMDenoiser
 from pellucid.nn.unet import UNet
+from pellucid.operators.families.blur import BlurFamily
+from pellucid.operators.families.masks import MaskFamily
 from pellucid.prior.base import State
 from pellucid.prior.diffusion import DiffusionPrior
+from pellucid.prior.dirac import DiracPrior
 from pellucid.prior.tiled import TiledPrior, spans, tiled, window
 
 
@@ -138,3 +144,54 @@ def test_only_large_pictures_are_tiled() -> None:
     assert isinstance(tiled(prior, (3, 1000, 1001)), TiledPrior)
     with pytest.raises(CompatibilityError):
         TiledPrior(prior, tile=64, overlap=32)
+
+
+def clearing(y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """A restoration of every pixel by itself, and the rate that it clears up with."""
+    level = sigma.to(y)[:, None, None, None]
+    return y + 3 * level * (y - 0.5), 2 * (y - 0.4) * (1 + level)
+
+
+def rating(direct: bool, channels: int = 3) -> tuple[DiracPrior, Degradation]:
+    process = Degradation(lambda shape: BlurFamily(shape, (0.3, 2.0), identity_below=0.0))
+    return DiracPrior(clearing, process, direct=direct, rates=True, channels=channels), process
+
+
+@pytest.mark.parametrize("direct", [True, False])
+@pytest.mark.parametrize("shape", [(2, 3, 90, 100), (2, 1, 90, 70)])
+def test_tiles_of_a_network_that_tells_rates(direct: bool, shape: tuple[int, ...]) -> None:
+    whole, process = rating(direct)
+    x = torch.rand(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    at = State(x, torch.tensor([0.3, 0.9], dtype=torch.float64))
+    parts = TiledPrior(whole, tile=64, overlap=16, batch=2)
+    assert parts.rates and parts.direct is direct and not TiledPrior(local_prior(), 64, 16).rates
+    for differentiable in (False, True):
+        wanted, found = (prior.estimate(at, differentiable=differentiable) for prior in (whole, parts))
+        assert wanted.rate is not None and found.rate is not None and found.mix is None
+        for a, b in ((wanted.x0, found.x0), (wanted.eps, found.eps), (wanted.rate, found.rate)):
+            assert a.shape == b.shape == x.shape and float((a - b).abs().max()) < 1e-9
+    # eps is that of A_t(x_0) as the network has it, which is not that of x0 under the family's operator.
+    own = process.eps(x, found.x0, at.t)
+    assert direct == torch.allclose(own, found.eps, atol=1e-3)
+
+
+@pytest.mark.parametrize("direct", [True, False])
+def test_steps_by_the_network_s_rates_are_the_same_in_tiles(direct: bool) -> None:
+    whole, process = rating(direct)
+    operator = process.family((3, 80, 72)).at(0.8)
+    y = operator(torch.rand(1, 3, 80, 72, dtype=torch.float64, generator=torch.Generator().manual_seed(3)))
+    problem = Problem(y, operator, 0.03)
+    method = dirac(6, increments="network")
+    wanted, found = (
+        reconstruct(problem, prior, method, seeds=1) for prior in (whole, TiledPrior(whole, tile=48, overlap=12))
+    )
+    assert wanted.nfe.tolist() == found.nfe.tolist() and float((wanted.image - y).abs().max()) > 0.01
+    assert torch.allclose(wanted.image, found.image, atol=1e-9)
+
+
+def test_a_network_that_is_shown_the_whole_picture_s_hole_takes_no_tiles() -> None:
+    lifted = DiracPrior(lambda y, sigma: (y[:, :3], None), Degradation(MaskFamily), lifted=True, channels=3)
+    parts = TiledPrior(lifted, tile=32, overlap=8)
+    parts.check((3, 32, 30))
+    with pytest.raises(CompatibilityError, match="whole picture"):
+        parts.check((3, 32, 40))

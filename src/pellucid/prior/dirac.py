@@ -96,7 +96,13 @@ class DiracPrior(DiffusionPrior):
             return self._severity(shown.to(device, dtype)).double().cpu()
 
     def estimate(self, state: State, *, differentiable: bool = False) -> Estimate:
-        found = super().estimate(state, differentiable=differentiable)
+        return self.interpreted(super().estimate(state, differentiable=differentiable), state)
+
+    def interpreted(self, found: Estimate, state: State) -> Estimate:
+        """An estimate whose `mix` is what `_denoise` put there, with the rate and eps that this tells.
+
+        Those who put estimates together from parts, as of tiles, have them interpreted afterwards.
+        """
         if found.mix is None:
             return found
         now, rate = found.mix.chunk(2, dim=1)

@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pellucid.account import uncounted
 from pellucid.errors import CompatibilityError
-from pellucid.prior.base import Prior
+from pellucid.prior.base import Estimate, Prior, State
 from pellucid.typing import Shape
 
 MEGAPIXEL = 1_000_000
@@ -45,14 +45,32 @@ class TiledPrior(Prior):
         self.prior, self.tile, self.overlap, self.batch = prior, tile, overlap, batch
         self.process, self.codec, self.learned_variance = prior.process, prior.codec, prior.learned_variance
         self._severity = getattr(prior, "_severity", None)  # a head that tells how degraded the whole picture is
+        self.direct, self.rates = bool(getattr(prior, "direct", True)), bool(getattr(prior, "rates", False))
 
     def check(self, image_shape: Shape) -> None:
+        """As the prior of a tile.
+
+        Raises:
+            ShapeError: see `Prior.check`.
+            CompatibilityError: the network is shown the whole picture's degradation, which a tile does not have.
+        """
         *lead, height, width = image_shape
+        if getattr(self.prior, "lifted", False) and max(height, width) > self.tile:
+            raise CompatibilityError(
+                f"this dirac prior is shown how much each pixel of the whole picture lost, and takes none in tiles of "
+                f"{self.tile}, such as one of {height} x {width}; make it smaller (--max-side), or take another method"
+            )
         self.prior.check((*lead, min(height, self.tile), min(width, self.tile)))
 
     def severity(self, y: Tensor) -> Tensor:
         """See `DiracPrior.severity`: told from the whole picture, by what is not in tiles."""
         told: Tensor = self.prior.severity(y)  # type: ignore[attr-defined]
+        return told
+
+    def estimate(self, state: State, *, differentiable: bool = False) -> Estimate:
+        found = super().estimate(state, differentiable=differentiable)
+        tell = getattr(self.prior, "interpreted", None)  # of DiracPrior: what stands beside x0 is no variance
+        told: Estimate = found if tell is None else tell(found, state)
         return told
 
     def boxes(self, height: int, width: int) -> list[Box]:
@@ -72,7 +90,8 @@ class TiledPrior(Prior):
             for group in _groups(boxes, self.batch):
                 tiles = torch.cat([x[..., slice(*rows), slice(*columns)] for rows, columns in group])
                 outputs = self._tiles(tiles, t.repeat(len(group)), recompute=len(boxes) > len(group))
-                total = total or [torch.zeros_like(x) for _ in outputs]
+                # What a network tells beside x0 may have more channels than the picture.
+                total = total or [x.new_zeros(len(x), output.shape[1], height, width) for output in outputs]
                 for index, box in enumerate(group):
                     weight = self._weight(box, height, width, x)
                     _view(norm, box).add_(weight)
