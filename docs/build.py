@@ -22,6 +22,7 @@ from pellucid.methods import METHODS, Preset
 from pellucid.operators.families import FAMILIES
 from pellucid.operators.named.entry import Parameter
 from pellucid.operators.text import OPERATORS
+from pellucid.start.degraded import Measured
 from pellucid.train import config as training
 from pellucid.zoo import Card
 
@@ -77,6 +78,8 @@ def method_page(preset: Preset) -> str:
 
 def needs(preset: Preset) -> str:
     """Which operators a method works with."""
+    if isinstance(preset.make().start, Measured):  # the measurement has to be a place on the prior's path
+        return "its prior's degradation (any other is refused)"
     return RUNGS.get(preset.needs, f"a {preset.needs.__name__.lower()}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,10 +13,14 @@ from pellucid.degradation import Degradation
 from pellucid.errors import CompatibilityError
 from pellucid.methods import get
 from pellucid.methods.dirac import dirac
+from pellucid.noise import Noise
 from pellucid.operators.families.blur import BlurFamily
 from pellucid.operators.unknown import Unknown
+from pellucid.prior.base import Prior, State
 from pellucid.prior.dirac import DiracPrior
 from pellucid.prior.tiled import TiledPrior
+from pellucid.problem import Observation
+from pellucid.start.base import Start
 from pellucid.step import Step
 from pellucid.tradeoff import recorded, tradeoff
 from tests.toys import SHAPE, pictures, toy_prior
@@ -131,3 +137,37 @@ def test_tiles_change_neither_the_way_nor_the_head() -> None:
         for a, b in zip(whole, parts, strict=True):
             assert torch.equal(a.times, b.times) and torch.equal(a.nfe, b.nfe)
             assert torch.allclose(a.pictures, b.pictures, atol=1e-10)
+
+
+@dataclass(frozen=True)
+class At(Start):
+    """The measurement, said to be at given times."""
+
+    times: tuple[float, ...]
+
+    def __call__(self, observation: Observation, prior: Prior, noise: Noise, top: Tensor) -> State:
+        return State(observation.y, torch.tensor(self.times, dtype=torch.float64))
+
+
+def test_an_image_that_makes_no_step_has_its_result_as_the_one_estimate() -> None:
+    problem, prior, truth = setting()
+    method = replace(dirac(10, stop=0.35), start=At((0.0, 1.0, 0.0)))
+
+    def measure(x0: Tensor, images: Tensor) -> dict[str, Tensor]:
+        return {"error": (x0 - truth[images]).square().flatten(1).mean(1)}
+
+    result, paths = recorded(problem, prior, method, 5, measure=measure)
+    own = reconstruct(problem, prior, method, seeds=5)
+    assert torch.equal(result.image, own.image) and torch.equal(result.stopped_at, own.stopped_at)
+    assert [len(path.times) for path in paths] == [1, 10, 1] and result.complete
+    for image in (0, 2):
+        path = paths[image]
+        assert path.times.tolist() == [0.0] and path.nfe.tolist() == [0] and path.chosen == 0
+        assert path.shown.tolist() == [0] and torch.equal(path.pictures[0], problem.y[image])
+        assert float(path.figures["error"]) == pytest.approx(float((problem.y - truth)[image].square().mean()))
+        alone = problem.select(torch.tensor([image]))
+        misfit = ((alone.y - alone.operator(alone.y)) / float(alone.std)).square().mean()
+        assert float(path.residual) == pytest.approx(float(misfit), rel=1e-9)
+    # Nor does it count as unfinished where the others are ended after their stop.
+    cut, _ = recorded(problem, prior, method, 5, callback=lambda step: bool((step.s < 0.2).all()))
+    assert cut.complete and torch.equal(cut.image, own.image)

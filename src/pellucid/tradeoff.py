@@ -89,12 +89,16 @@ def recorded(
 ) -> tuple[Result, list[Tradeoff]]:
     """As `tradeoff`, with the result that the method itself gives: its picture, and where it stopped.
 
-    NFE and seconds are those of the whole way. A method's last touch (`Method.finish`) is that of the whole way too.
+    NFE and seconds are those of the whole way. Of an image that makes no step at all, because it starts where the way
+    ends, the result is the one estimate. A method's last touch (`Method.finish`) is that of the whole way too.
     """
     require_range("stops", stops, 2)
     notes = [_Notes() for _ in range(len(problem.y))]
     watch = _Watch(problem, prior, method, notes, stops, measure, callback)
     result = reconstruct(problem, prior, _to_the_end(method), seeds=seeds, callback=watch)
+    for image, note in enumerate(notes):
+        if not note.times:
+            watch.only(image, result)
     images = [
         result.image[i] if note.picture is None else note.picture.to(result.image) for i, note in enumerate(notes)
     ]
@@ -153,6 +157,21 @@ class _Watch:
             self._write(step)
         return None if self.callback is None else self.callback(step)
 
+    def only(self, image: int, result: Result) -> None:
+        """Writes down an image that no step was made of, by what it became."""
+        note, images = self.notes[image], torch.tensor([image])
+        pictures, ended = result.image[image : image + 1], result.stopped_at[image : image + 1]
+        with uncounted(), torch.no_grad():
+            residual = self._residual(pictures, images)
+            figures = {} if self.measure is None else self.measure(pictures, images)
+        note.times.append(float(ended))
+        note.nfe.append(int(result.nfe[image]))
+        note.residual.append(float(residual))
+        note.figures = {name: [float(values)] for name, values in figures.items()}
+        note.kept[0] = pictures[0].cpu()
+        if not self._steps(ended):  # and not because the run was cut before its turn
+            note.chosen = 0
+
     def _write(self, step: Step) -> None:
         assert step.images is not None
         images, account, done = step.images.cpu(), current(), self.method.stop(step)
@@ -183,9 +202,13 @@ class _Watch:
 
     def _evenly(self, start: Tensor) -> frozenset[int]:
         """Which of the steps that an image goes down from its start (1,) are kept as pictures."""
-        times = self.method.grid.times(self.prior.process, start)
-        steps = int((times[1:] < times[:-1]).sum())
+        steps = self._steps(start)
         return frozenset(torch.linspace(0, steps - 1, min(self.stops, steps)).round().long().tolist())
+
+    def _steps(self, start: Tensor) -> int:
+        """How many steps an image goes down from its start (1,)."""
+        times = self.method.grid.times(self.prior.process, start)
+        return int((times[1:] < times[:-1]).sum())
 
     def _residual(self, pictures: Tensor, images: Tensor) -> Tensor:
         """|y - A(x0_hat)|^2 / (n sigma^2), (b,) float64."""

@@ -14,7 +14,10 @@ from PIL import Image
 
 import pellucid.cli.batch
 from pellucid import zoo
+from pellucid.cli.drawing import Curve
+from pellucid.errors import ConfigError
 from pellucid.nn.restorer import DiracNetwork
+from pellucid.prior.dirac import DiracPrior
 from tests.cli.conftest import Command, Ran, pixels
 from tests.test_blind import shipped, shipped_encoder, shipped_head
 
@@ -309,3 +312,60 @@ def test_the_list_of_priors_has_them_after_the_priors(pellucid_: Command) -> Non
     rows = [line.split("\t") for line in pellucid_("list", "priors").out.splitlines()]
     kinds = [row[1] for row in rows]
     assert kinds[: 1 + 3] == ["prior", "dirac", "dirac", "dirac"]
+
+
+DAMAGED: dict[str, Any] = {
+    "list": {"network": []},
+    "text": {"network": "unet"},
+    "inner": {"network": {"network": [3]}},
+    "word": {"network": {"network": {"channels": "x"}}},
+    "nothing": {"network": {"network": {"channels": None}}},
+    "huge": {"network": {"network": {"channels": 10**4000}}},
+    "no-process": {"process": None},
+    "no-noise": {"process": {"family": "blur", "noise": [0.01, 10**400]}},
+    "no-family": {"process": {"family": "views:most=1e9", "noise": [0.01, 0.05]}},
+    "no-points": {"process": {"family": "blur", "noise": [0.01, 0.05], "schedule": []}},
+    "one-point": {"process": {"family": "blur", "noise": [0.01, 0.05], "schedule": [1, 1]}},
+    "text-points": {"process": {"family": "blur", "noise": [0.01, 0.05], "schedule": "123"}},
+}
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_a_damaged_prior_is_refused_and_keeps_no_other_from_its_work(
+    name: str, pellucid_: Command, photo: Path, tmp_path: Path, small_zoo: Path
+) -> None:
+    card = small_zoo / name / "card.json"
+    card.parent.mkdir()
+    process = {"family": "blur", "noise": [0.01, 0.05]}
+    card.write_text(json.dumps({"name": name, "kind": "dirac", "network": {}, "process": process} | DAMAGED[name]))
+    asked = ("restore", photo, "-o", tmp_path / "a.png", "-m", "dirac", "--nfe", "3")
+    (said,) = reports(pellucid_(*asked, *BLUR, "--json"))
+    assert said["settings"]["prior"] == "deblur"
+    ran = pellucid_(*asked, "-A", "bicubic:factor=2")
+    assert ran.code == 5 and str(card) in ran.err and "fill (undoes hole): another degradation" in ran.err
+    assert len(ran.err) < 3000
+
+
+def test_no_way_is_not_drawn(pellucid_: Command, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setattr(DiracPrior, "severity", lambda self, y: torch.zeros(len(y), dtype=torch.float64))
+    asked = ("restore", photo, "-o", tmp_path / "a.png", "-A", "unknown", "-m", "dirac", "--prior", "deblur")
+    ran = pellucid_(*asked, "--set", "eta=0", "-n", "0.005", "--tradeoff")
+    assert ran.code == 5 and "--tradeoff: the measurement enters at t = 0" in ran.err, ran.err
+    assert not list(tmp_path.glob("a*"))
+    assert pellucid_(*asked, "--set", "eta=0", "-n", "0.02", "--tradeoff").code == 0  # noise alone is a way
+
+
+def test_a_stop_on_the_grid_is_foretold_as_it_is_reached(pellucid_: Command, photo: Path, tmp_path: Path) -> None:
+    asked = ("restore", photo, "-o", tmp_path / "a.png", "-A", "gaussian-blur:std=3", "-n", "0.05", "-m", "dirac")
+    for calls, stop in ((10, "0.3"), (20, "0.15"), (20, "0.35")):
+        (said,) = reports(pellucid_(*asked, "--nfe", str(calls), "--set", f"stop={stop}", "--json"))
+        assert said["dirac"]["steps"] == said["nfe"] == round(calls * (1 - float(stop)))
+
+
+@pytest.mark.parametrize(
+    "place", [{"t": 10**400, "psnr": 20, "distance": 1}, {"t": 1, "psnr": "x", "distance": 1}, {"t": 1}, {}]
+)
+def test_a_damaged_curve_is_refused(place: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="the validation curve of --prior deblur cannot be used"):
+        Curve.stored([place], "deblur")

@@ -16,6 +16,8 @@ from pellucid.operators.families.named import points_of
 from pellucid.operators.families.schedule_file import Schedule
 from tests.cli.conftest import Command
 
+PAPERS = Path(__file__).parents[2] / "papers" / "dirac"
+
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
@@ -94,8 +96,12 @@ def test_the_schedule_of_a_hole_becomes_a_family(pellucid_: Command, photos: Pat
     words = ("--data", photos, "--metric", "mse", "--size", "16", "--points", "6", "--candidates", "40", "-o", file)
     ran = pellucid_("schedule", "hole", *words)
     assert ran.code == 0, ran.err
+    written = Schedule.read(file, "hole")
+    first, pitch = written.about["candidates"]["first"], (16 * 50 / 256 - 0.1) / 39
+    assert written.points[0] == first == 0.1 and written.points[-1] == 16 * 50 / 256
+    assert all(abs((p - 0.1) / pitch - round((p - 0.1) / pitch)) < 1e-9 for p in written.points)
     made = family(f"hole:schedule={file}")((3, 16, 16))
-    assert isinstance(made, MaskFamily) and len(made.stds) == 6
+    assert isinstance(made, MaskFamily) and made.stds.tolist() == pytest.approx(written.points, abs=1e-11)
     t = torch.tensor([0.37], dtype=torch.float64)
     assert made.time_of(made.at(t)) == pytest.approx(0.37)
     assert float(made.stds[0]) == pytest.approx(0.1) and float(made.stds[-1]) == pytest.approx(16 * 50 / 256)
@@ -133,3 +139,13 @@ def test_a_network_keeps_the_schedule_that_its_file_held(tmp_path: Path) -> None
         family(text)
     made = family(text, points)((3, 16, 16))
     assert isinstance(made, BlurFamily) and made.stds.tolist() == [0.5, 0.7, 2.0]
+
+
+def test_the_schedule_of_holes_that_is_kept_begins_with_its_narrowest() -> None:
+    kept = Schedule.read(PAPERS / "schedule-hole.json", "hole")
+    ends = kept.about["candidates"]
+    assert (kept.points[0], kept.points[-1]) == (ends["first"], ends["last"]) == (0.1, 25.0)
+    pitch = (ends["last"] - ends["first"]) / (ends["count"] - 1)
+    assert all(abs((p - 0.1) / pitch - round((p - 0.1) / pitch)) < 1e-9 for p in kept.points)
+    made = family(f"hole:schedule={PAPERS / 'schedule-hole.json'}")((3, 128, 128))
+    assert isinstance(made, MaskFamily) and made.stds.tolist() == pytest.approx(kept.points, abs=1e-11)

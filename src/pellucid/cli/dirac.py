@@ -17,7 +17,7 @@ from pellucid.operators.text import Spec
 from pellucid.prior.base import Prior
 from pellucid.problem import Problem
 from pellucid.start.degraded import SLACK, Measured, severity, shown
-from pellucid.stop import StopBelow
+from pellucid.stop import ROUNDING, StopBelow
 from pellucid.typing import Shape
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ DIRAC, AUTO = "dirac", "auto"
 KINDS = (DIRAC, "restoration-prior")  # ours, and published checkpoints
 POINTS = ("psnr", "perception")
 USUAL = "perception"
+MOST_CHANNELS = 4096  # of pictures; a card that says more is damaged
 NOMINAL: Shape = (3, 256, 256)
 SWITCHED_OFF = {"eta": 0.0}  # guidance asks for the operator
 
@@ -177,7 +178,7 @@ def entry(problem: Problem, prior: Prior, method: Method) -> Entry | None:
     times = method.grid.times(process, t)[:, 0]
     after = times[1:][times[1:] < times[:-1]]
     whole = len(after)
-    steps = int((after > stop).sum()) + 1
+    steps = int((after > stop + ROUNDING).sum()) + 1
     return Entry(float(s[0]), float(t), stop, min(steps, whole), whole, method.steps(process))
 
 
@@ -193,15 +194,25 @@ def _said(card: Card) -> str:
     return f"{card.name} (undoes {family})" if family else card.name
 
 
+def _channels(card: Card) -> int:
+    """Of the pictures that a card's network takes; 3 where it does not say. Raises `PriorError`."""
+    words = card.data.get("network", {})
+    inner = words.get("network", {}) if isinstance(words, dict) else None
+    channels = inner.get("channels", 3) if isinstance(inner, dict) else None
+    if isinstance(channels, bool) or not isinstance(channels, int) or not 1 <= channels <= MOST_CHANNELS:
+        raise PriorError(f"{card.folder / 'card.json'}: it does not say how many channels the pictures have")
+    return channels
+
+
 def _place(card: Card, operator: Operator, noise: float) -> float | str:
     """The time at which a card's family is the operator, or why the prior does not do."""
     from pellucid.zoo import degradation
 
     channels = operator.image_shape[0]
-    own = int(card.data.get("network", {}).get("network", {}).get("channels", 3))
-    if channels != own and not (channels == 1 and own == 3 and "window" not in card.data):
-        return f"made for pictures of {own} channel{'s' * (own > 1)}"
     try:
+        own = _channels(card)
+        if channels != own and not (channels == 1 and own == 3 and "window" not in card.data):
+            return f"made for pictures of {own} channel{'s' * (own > 1)}"
         process = degradation(card.data.get("process"), card)
         family = process.family(operator.image_shape)
     except PellucidError as error:

@@ -58,7 +58,7 @@ class Curve:
                 np.array([float(place[key]) for place in places])
                 for key in ("t", "psnr", "frechet" if sets else "distance")
             ]
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ConfigError(
                 f"--tradeoff: the validation curve of --prior {prior} cannot be used: {error!r}"
             ) from error

@@ -11,6 +11,7 @@ from pellucid.cli.case import Case
 from pellucid.cli.drawing import TILES, Curve, draw, measure, numbers, write_numbers
 from pellucid.cli.inputs import Job
 from pellucid.cli.restoring import Recording, Restored
+from pellucid.errors import CompatibilityError
 from pellucid.images import Picture
 
 
@@ -37,7 +38,13 @@ class Drawn:
         Raises:
             ConfigError: there is neither a truth nor a curve of the prior's.
             MetricError: the weights of the features are not installed, which only a truth needs.
+            CompatibilityError: the picture enters at the path's beginning, so that there is no way.
         """
+        if case.entry is not None and not case.entry.whole:
+            raise CompatibilityError(
+                f"--tradeoff: the measurement enters at t = {case.entry.begins:.3g}, where the path of --prior "
+                f"{case.setup.request.prior} begins: there is nothing to undo, and no way to draw; leave it out"
+            )
         if truth is not None:
             return cls(case, truth.pixels, None, Recording(measure(truth.pixels), TILES - 2))
         request = case.setup.request

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from pellucid.cli.options import Json
+
+if TYPE_CHECKING:
+    from pellucid.methods import Preset
 
 ORDER = ("prior", "latent-prior", "dirac", "autoencoder", "denoiser", "estimator", "severity", "parameter")
 
@@ -20,14 +25,13 @@ def group() -> None:
 def methods(json: Json = False) -> None:
     """Every method, its network calls, and what it needs of the operator."""
     from pellucid.cli.table import show
-    from pellucid.method import RUNGS
     from pellucid.methods import METHODS
 
     rows = [
         {
             "method": preset.name,
             "nfe": preset.default_nfe or 0,
-            "needs": RUNGS.get(preset.needs, f"a {preset.needs.__name__} operator".lower()).partition(" (")[0],
+            "needs": _needs(preset),
             "noise": "modelled" if preset.models_noise else "none",
             "summary": preset.summary,
             "reference": preset.reference,
@@ -66,6 +70,15 @@ def priors(json: Json = False) -> None:
 
     cards = sorted(available(), key=lambda card: ORDER.index(card.kind) if card.kind in ORDER else len(ORDER))
     show([{"name": card.name, "kind": card.kind, "summary": card.summary} for card in cards], as_json=json)
+
+
+def _needs(preset: Preset) -> str:
+    from pellucid.method import RUNGS
+    from pellucid.start.degraded import Measured
+
+    if isinstance(preset.make().start, Measured):  # the measurement has to be a place on the prior's path
+        return "its prior's degradation"
+    return RUNGS.get(preset.needs, f"a {preset.needs.__name__} operator".lower()).partition(" (")[0]
 
 
 def _written(value: object) -> str:

@@ -62,6 +62,7 @@ def schedule(
     from pellucid.cli.progress import bar
     from pellucid.errors import ConfigError
     from pellucid.images.atomic import require_folder
+    from pellucid.operators.families.knots import value_at
     from pellucid.operators.families.named import blur_family, hole_family
     from pellucid.operators.families.schedule_file import Schedule
     from pellucid.operators.families.scheduling import Search
@@ -101,7 +102,8 @@ def schedule(
             progress.update(task, completed=done, total=points - 2, calls=f"{distances} distances")
 
         found, chosen = scheduled(path.at, x, distance, times, points - 2, search=searches[search], told=told)
-    stds = [round(std, 12) for std in path.std(torch.tensor(found, dtype=torch.float64)).tolist()]
+    # The widths themselves: a family of holes has none at t = 0, though it comes from its narrowest.
+    stds = [round(std, 12) for std in value_at(path.stds, torch.tensor(found, dtype=torch.float64)).tolist()]
     about = {
         "algorithm": "greedy, DiracDiffusion (ICML 2024), Algorithm 2",
         "metric": metric,
