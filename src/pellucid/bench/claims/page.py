@@ -54,7 +54,10 @@ on slices of 256, was cut to what a core could do, and the options were tried on
 at. Of Flash-Diffusion, a half-trained encoder had been tried on eight pictures before the parts and their criteria were
 written; after the first twelve pictures a fixed start of 2 steps and shares of the predicted steps were added to its
 starts, and after all sixteen the parts of F4 on Fréchet distance and the mixed batch; the pictures shown for F2 are
-chosen."""
+chosen. Of Dirac, a half-trained network had been tried on four pictures before the parts and their criteria were
+written; the parts on Fréchet distance were added when the two distances had been seen to part on the pictures of the
+tuning; and `photo-dirac-inpaint` was trained anew, shown where pixels stand in the hole, after a first one, shown the
+measurement alone as in the paper, had fallen behind DDRM (20.97 dB against 22.00 dB on these pictures)."""
 
 
 @dataclass(frozen=True)
