@@ -201,7 +201,7 @@ BATCH = 4 * PIXELS
 class Affine(nn.Module):
     """Phi(y) = W y + b, whatever the noise: the least that can be trained."""
 
-    severity = None
+    severity, lifted = None, False
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()

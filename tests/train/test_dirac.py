@@ -182,7 +182,7 @@ def test_the_figure_of_quality_is_of_the_picture_and_not_of_what_is_predicted(tm
         def __init__(self) -> None:
             super().__init__()
             self.restorer = made.model.restorer
-            self.severity = None
+            self.severity, self.lifted = None, False
 
         def forward(self, y: torch.Tensor, sigma: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             t = made.process.noise.time(sigma)

@@ -131,6 +131,7 @@ class DiracNetwork(nn.Module):
         super().__init__()
         self.restorer = Restorer(network, predicts, rates, sigma_data, lifted)
         self.severity = SeverityHead() if severity else None
+        self.lifted = lifted
         self.config = {**self.restorer.config, "severity": severity}
 
     def forward(self, y: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor | None]:

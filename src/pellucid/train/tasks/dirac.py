@@ -170,7 +170,7 @@ class DiracObjective(nn.Module):
 
 def estimated(model: DiracNetwork, process: Degradation, y: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
     """What the network says of y_t at times t (b,)."""
-    given = process.lifted(y, t) if model.restorer.lifted else y
+    given = process.lifted(y, t) if model.lifted else y
     found: tuple[Tensor, Tensor | None] = model(given, process.sigma(t).to(y))
     return found
 
