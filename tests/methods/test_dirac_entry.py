@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from pellucid.degradation import Degradation, Geometric
-from pellucid.errors import CompatibilityError
+from pellucid.errors import CompatibilityError, ShapeError
 from pellucid.loop import reconstruct
 from pellucid.methods import dirac
 from pellucid.noise import SeededNoise
@@ -107,3 +107,12 @@ def test_processes_can_be_sent_to_other_processes() -> None:
 def test_noise_schedules_are_finite(high: float) -> None:
     with pytest.raises(CompatibilityError):
         Geometric(0.01, high)
+
+
+def test_grey_pictures_are_refused_by_colour_networks() -> None:
+    own = BlurFamily.dirac((1, 16, 16))
+    operator = own.at(1.0)
+    problem = Problem(operator(pictures(1, (1, 16, 16))), operator, 0.05)
+    with pytest.raises(ShapeError, match="takes colour pictures"):
+        reconstruct(problem, DiracPrior(toy_restoration, Degradation(own), channels=3), dirac(2))
+    assert reconstruct(problem, DiracPrior(toy_restoration, Degradation(own), channels=1), dirac(2)).complete

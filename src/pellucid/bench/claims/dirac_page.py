@@ -113,8 +113,8 @@ def against(results: Results) -> Iterator[str]:
 def elsewhere(results: Results) -> Iterator[str]:
     """Other pictures than those of the training, and CT."""
     titles = {
-        OTHER: ("blur", "A network trained on photographs, on CT phantoms (blur of std 3, noise 0.05)"),
         CT: ("views", "Sparse-view CT, 16 views' filtered back-projection with noise 0.02, on phantoms"),
+        OTHER: ("views", "The same networks, trained on CT slices, on photographs in grey"),
     }
     for plan, (task, title) in titles.items():
         labels = results.labels(plan, task)
@@ -293,18 +293,14 @@ SLICE = {
     "Dirac-DO": "Dirac-DO",
     "Dirac-PO": "Dirac-PO",
     "dps-100": "DPS",
-    "diffpir-100": "DiffPIR",
-    "pnp-admm": "PnP-ADMM",
     "admm-tv": "ADMM-TV",
-    "dps-100 photo": "DPS, photo",
-    "dps-100 ct": "DPS, ct",
 }
 STRIPS = {
     "D2": (
         (TABLE, Strip("blur.jpg", SHOWN, "blur", 4, "Deblurring, std 3, noise 0.05")),
         (TABLE, Strip("hole.jpg", SHOWN, "hole", 4, "Inpainting of a soft hole, noise 0.05")),
         (CT, Strip("views.jpg", SLICE, "views", 3, "Sixteen views of phantoms, noise 0.02")),
-        (OTHER, Strip("other.jpg", SLICE, "blur", 3, "A network for photographs on phantoms")),
+        (OTHER, Strip("other.jpg", SLICE, "views", 3, "Sixteen views of photographs, by networks for CT")),
     ),
     "D5": ((AHEAD, Strip("lookahead.jpg", LOOK, "hole", 4, "Inpainting by networks of other look-aheads, 20 calls")),),
 }
