@@ -59,7 +59,8 @@ def test_every_network_loads_and_gives_finite_pictures(name: str) -> None:
         elif card.kind == "autoencoder":
             out = zoo.load_autoencoder(card.folder).decode(zoo.load_autoencoder(card.folder).encode(x))
         elif card.kind == "dirac":
-            out, _ = network(x, torch.tensor([0.01, 0.05]))
+            given = torch.cat([x, torch.ones_like(x[:, :1])], dim=1) if card.data["network"].get("lifted") else x
+            out, _ = network(given, torch.tensor([0.01, 0.05]))
         elif card.kind == "severity":
             out, s2 = network(x)
             assert s2.shape == (2,) and (s2 > 0).all() and card.data["calibration"]["temperature"] > 0

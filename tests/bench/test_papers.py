@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -27,7 +28,7 @@ from pellucid.nn.severity import make_severity
 FOLDER = Path(__file__).parents[2] / "papers"
 TRAININGS = ("dirac", "severity")  # folders
 PAPERS = sorted(path for path in FOLDER.rglob("*.toml") if path.parent.name not in TRAININGS)
-FAMILIES = {"blur": "blur", "hole": "hole:widest=25", "views": "views"}  # of Dirac's tasks, by name
+FAMILIES = {"blur": "blur", "hole": "hole:widest=50", "views": "views"}  # of Dirac's tasks, by name
 OFFLINE = {"lpips-vgg": "effnet_distance", "fid": "effnet_frechet"}  # weights that come with a package
 
 
@@ -37,15 +38,19 @@ def standing_in(path: Path, photos: Path, prior: Path, size: int = 16, count: in
     for task in raw["task"]:
         task["operator"] = re.sub(r"^mask:box=\d+$", f"mask:box={size // 2}", task["operator"])
     raw["data"] |= {"path": str(photos), "size": size, "count": count}
-    raw["method"] = [{key: value for key, value in method.items() if key != "priors"} for method in raw["method"]]
+    channels = 1 if raw["data"].get("colour") == "grey" else 3
+    tasks = [task["name"] for task in raw["task"]]
     names = [str(prior)]
-    if any(method["name"] == "dirac" for method in raw["method"]):
-        tasks = [task["name"] for task in raw["task"]]
-        restorers = {task: str(restorer(photos.parent / f"restorer-{task}", FAMILIES[task])) for task in tasks}
-        for method in raw["method"]:
-            own = restorers[method.get("tasks", tasks)[0]] if method["name"] == "dirac" else str(prior)
-            method["priors"] = [own]
-        names += restorers.values()
+    for method in raw["method"]:
+        named = method.pop("priors", [])
+        if method["name"] == "dirac":  # every network of the plan its own stand-in
+            task = method.get("tasks", tasks)[0]
+            folder = photos.parent / f"restorer-{task}-{channels}-{named[0].replace('/', '-')}"
+            method["priors"] = [str(restorer(folder, FAMILIES[task], channels))]
+            names += method["priors"]
+        elif any(other["name"] == "dirac" for other in raw["method"]):
+            method["priors"] = [str(prior)]
+    names = list(dict.fromkeys(names))
     raw["prior"] = {"names": names, "precision": "float32", "device": "cpu"}
     for method in raw["method"]:
         for options in (method.get("options", {}), *method.get("by_task", {}).values()):
@@ -73,11 +78,12 @@ def encoder(folder: Path) -> Path:
     return folder
 
 
-def restorer(folder: Path, family: str) -> Path:
+def restorer(folder: Path, family: str, channels: int) -> Path:
     """A Dirac network of random weights for a family, in a folder of its own."""
     if not folder.exists():
-        small = {"channels": 3, "widths": [8, 8], "blocks": [1, 1], "heads": 1, "embedding": 8}
+        small = {"channels": channels, "widths": [8, 8], "blocks": [1, 1], "heads": 1, "embedding": 8}
         folder.mkdir()
+        torch.manual_seed(len(folder.name))
         weights = DiracNetwork(small).state_dict()
         save_file({key: value.half().contiguous() for key, value in weights.items()}, folder / "model.safetensors")
         sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
