@@ -28,7 +28,7 @@ from pellucid.nn.severity import make_severity
 FOLDER = Path(__file__).parents[2] / "papers"
 TRAININGS = ("dirac", "severity")  # folders
 PAPERS = sorted(path for path in FOLDER.rglob("*.toml") if path.parent.name not in TRAININGS)
-FAMILIES = {"blur": "blur", "hole": "hole:widest=50", "views": "views"}  # of Dirac's tasks, by name
+FAMILIES = {"blur": "blur", "hole": "hole:widest={std}", "views": "views"}  # of Dirac's tasks, by name
 OFFLINE = {"lpips-vgg": "effnet_distance", "fid": "effnet_frechet"}  # weights that come with a package
 
 
@@ -39,14 +39,15 @@ def standing_in(path: Path, photos: Path, prior: Path, size: int = 16, count: in
         task["operator"] = re.sub(r"^mask:box=\d+$", f"mask:box={size // 2}", task["operator"])
     raw["data"] |= {"path": str(photos), "size": size, "count": count}
     channels = 1 if raw["data"].get("colour") == "grey" else 3
-    tasks = [task["name"] for task in raw["task"]]
+    tasks = {task["name"]: task["operator"] for task in raw["task"]}
     names = [str(prior)]
     for method in raw["method"]:
         named = method.pop("priors", [])
         if method["name"] == "dirac":  # every network of the plan its own stand-in
-            task = method.get("tasks", tasks)[0]
-            folder = photos.parent / f"restorer-{task}-{channels}-{named[0].replace('/', '-')}"
-            method["priors"] = [str(restorer(folder, FAMILIES[task], channels))]
+            task = method.get("tasks", list(tasks))[0]
+            family = FAMILIES[task].format(std=tasks[task].rpartition("std=")[2])
+            folder = photos.parent / f"restorer-{family.replace(':', '-')}-{channels}-{named[0].replace('/', '-')}"
+            method["priors"] = [str(restorer(folder, family, channels))]
             names += method["priors"]
         elif any(other["name"] == "dirac" for other in raw["method"]):
             method["priors"] = [str(prior)]
