@@ -193,6 +193,7 @@ def test_power_ema_is_the_weighted_mean_of_the_power_law() -> None:
         ('data = "d"\nout = "o"\nprecision = "fp8"', "precision"),
         ('data = "d"\nout = "o"\ncrops = [64]', "same length"),
         ('data = "d"\nout = "o"\nsteps = "many"', "steps must be of type int"),
+        ('data = "d"\nout = "o"\nsource = ["x"]', "source must be a table"),
         ('data = "d"\nout = "o"\naccumulate = 0', "accumulate must be at least 1"),
         ('data = "d"\nout = "o"\nchannels = 2', "channels must be 1 or 3"),
         ('data = "d"\nout = "o"\nweighting = "max"', "weighting must be"),

@@ -148,8 +148,10 @@ class Entry:
     @property
     def text(self) -> str:
         """A line for people."""
+        past = self.stops >= self.begins
+        end = f"whose stop, {self.stops:.3g}, is past" if past else f"stops at {self.stops:.3g}"
         return (
-            f"severity t = {self.severity:.3g}, begins at {self.begins:.3g} of 1, stops at {self.stops:.3g}: "
+            f"severity t = {self.severity:.3g}, begins at {self.begins:.3g} of 1, {end}: "
             f"{self.steps} of {self.full} steps"
         )
 

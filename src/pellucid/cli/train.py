@@ -96,12 +96,15 @@ def ship(
 ) -> None:
     """Export the last checkpoint: float16 weights and a card with the quality measured."""
     _require_extra()
+    from pellucid.cli.console import note
     from pellucid.train.export import ship as export
     from pellucid.train.tasks.make import read_task, training_of
     from pellucid.train.trainer import Trainer
 
     training = kind or training_of(run)
     trainer = Trainer(read_task(training, run, begin=False))
+    if trainer.config.ship is not None:
+        note("measuring on held-out pictures; this may take minutes")
     measured = export(trainer, f"pellucid train {training} {run}", to)
     said = measured or "no quality measured, since the configuration has no table of shipping with held-out data"
     print(f"{to or (trainer.config.ship and trainer.config.ship.to)}: {said}")

@@ -28,7 +28,7 @@ class ShipConfig:
         evaluate: held-out data: a folder, or anything that the trainer reads; the card gets the quality measured there.
         evaluate_source: options of that data (`window`, `z_range`, ...).
         also: further held-out sets by name: a `path` and its source's options, or `phantoms = COUNT`.
-        licences: the licences outright, where there is no SOURCES.tsv.
+        licences: the licences outright, where there is no SOURCES.tsv: a table such as { "CC0-1.0" = 3 }.
         notes: further keys of the card.
     """
 
@@ -376,6 +376,8 @@ def _value(kind: str, value: Any, key: str) -> Any:
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{key} must be a list, not {value!r}")
         return tuple(value)
+    if kind.startswith("dict") and not isinstance(value, dict):
+        raise ConfigError(f"{key} must be a table, as in [{key}], not {value!r}")
     if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     plain = {"int": int, "float": float, "str": str, "bool": bool}.get(kind)
