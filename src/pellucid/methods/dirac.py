@@ -37,8 +37,9 @@ def dirac(
     point: near t = 1 the estimate is the mean of what y leaves possible (highest PSNR), near t = 0 a sample (sharpest).
 
     Differences: guidance descends the data error, as the paper has it; the published code climbs it, and goes on for
-    one step at a time that equals the stop (`as_released`). A measurement that is less degraded, or quieter, than the
-    path's end enters the path where it belongs.
+    one step at a time that equals the stop (`as_released`). `photo-dirac-inpaint` is shown the mask beside y_t
+    (`Degradation.lifted`), which the paper's networks are not. A measurement that is less degraded, or quieter, than
+    the path's end enters the path where it belongs.
 
     Defaults: 50 calls from t = 1 to 0, as the published configurations for deblurring; a prior's own stops for PSNR
     and for perception are `prior.points`, on the command line `--optimise`. The paper's: eta = 0.5, stop = 0.25 for

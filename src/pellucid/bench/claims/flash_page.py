@@ -25,6 +25,7 @@ from pellucid.bench.claims.flash import (
     regrets,
 )
 from pellucid.bench.claims.plots import Plots, Strip
+from pellucid.bench.claims.remark import written
 from pellucid.bench.claims.results import Floats, MissingResults, Results
 from pellucid.metrics.statistics import paired, summarise
 
@@ -34,14 +35,7 @@ PIXELS = ("dps", "ddnm+", "ssd+")
 
 def of(name: str, results: Results) -> str:
     """What is said below a claim's table; a remark whose experiment was not run is left out."""
-    return "\n\n".join(text for remark in REMARKS.get(name, ()) if (text := _written(remark, results)))
-
-
-def _written(remark: Callable[[Results], Iterator[str]], results: Results) -> str:
-    try:
-        return "\n".join(remark(results))
-    except MissingResults:
-        return ""
+    return written(REMARKS, name, results)
 
 
 def regret(results: Results) -> Iterator[str]:

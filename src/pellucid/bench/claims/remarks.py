@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from pellucid.bench.claims.comparing import Pair, decibel, percent
+from pellucid.bench.claims.remark import written
 from pellucid.bench.claims.resample import OTHERS, PARTS, PHOTOS, TASKS
 from pellucid.bench.claims.results import MissingResults, Results
 
@@ -16,14 +17,7 @@ OPTIONS = "resample-options"
 
 def of(name: str, results: Results) -> str:
     """What is said below a claim's table; a remark whose experiment was not run is left out."""
-    return "\n\n".join(text for remark in REMARKS.get(name, ()) if (text := _written(remark, results)))
-
-
-def _written(remark: Callable[[Results], Iterator[str]], results: Results) -> str:
-    try:
-        return "\n".join(remark(results))
-    except MissingResults:
-        return ""
+    return written(REMARKS, name, results)
 
 
 def ceiling(results: Results) -> Iterator[str]:
