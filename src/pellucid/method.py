@@ -48,7 +48,8 @@ class Method:
         name: for messages.
 
     Raises:
-        CompatibilityError: `clip` is none of the three words, or `climb` none of the two rules.
+        CompatibilityError: `clip` is none of the three words, `climb` none of the two rules, or the consistency has
+            nothing to act with in steps of this kind.
     """
 
     grid: Grid
@@ -67,6 +68,7 @@ class Method:
             raise CompatibilityError(f"clip must be 'no', 'keep' or 'recompute', not {self.clip!r}")
         if self.climb not in (Inversion(eta=1.0), Renoise()):
             raise CompatibilityError(f"climb must be Inversion(eta=1.0) or Renoise(), not {self.climb}")
+        self.consistency.check_transition(self.transition)
 
     def steps(self, process: Process) -> int:
         """How many steps a reconstruction from the top of the grid takes."""

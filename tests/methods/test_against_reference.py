@@ -18,6 +18,7 @@ from pellucid.operators.tomography import ParallelBeam
 from pellucid.start.initial import PseudoInverse
 from tests.methods.setting import Setting
 from tests.reference import (
+    adir,
     admm,
     ccdf,
     daps,
@@ -164,6 +165,29 @@ CASES: dict[str, Case] = {
         "dps",
         methods.dps(nfe=N, rule="released", scale=0.3, learned_variance=True),
         lambda q: dps.dps(*_noiseward(q, RESPACED), q.y, q.operator, q.draw, scale=0.3),
+        learned_variance=True,
+    ),
+    "adir": Case(
+        "adir",
+        methods.adir(nfe=N),
+        lambda q: adir.adir(
+            *_noiseward(q, TRAILING),
+            q.y,
+            q.operator,
+            q.operator.adjoint,
+            q.draw,
+            s=None,
+            norm=q.operator.norm(q.like),
+            sigma=q.sigma,
+            own_noise=True,
+        ),
+        ("mask", "blur", "bicubic", "grey"),
+    ),
+    "adir-paper": Case(
+        "adir",
+        methods.adir(nfe=N, rule="paper", carried="paper", learned_variance=True),
+        lambda q: adir.adir(*_noiseward(q, RESPACED), q.y, q.operator, q.operator.adjoint, q.draw),
+        ("mask", "blur", "bicubic", "grey"),
         learned_variance=True,
     ),
     "mcg": Case(

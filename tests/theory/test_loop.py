@@ -52,6 +52,7 @@ SMALL: dict[str, Method] = {
     "ae": methods.ae(encoder=ToySeverity()),
     "latent-ddnm": methods.latent_ddnm(nfe=6),
     "dirac": methods.dirac(nfe=6, eta=0.5),
+    "adir": methods.adir(nfe=6),
     "daps": methods.daps(nfe=6, ode_steps=2, langevin_steps=4),
     "red-diff": methods.red_diff(nfe=6),
     "pnp-admm": methods.pnp_admm(nfe=6),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
@@ -11,6 +11,9 @@ from pellucid.operators.base import Operator
 from pellucid.prior.base import Estimate, Prior, State
 from pellucid.problem import Observation
 from pellucid.step import Step
+
+if TYPE_CHECKING:
+    from pellucid.transition import Transition
 
 
 class Consistency:
@@ -29,6 +32,9 @@ class Consistency:
 
     def check(self, operator: Operator) -> None:
         """Raises `CompatibilityError` where the operator on pictures is of a kind that the rungs do not tell."""
+
+    def check_transition(self, transition: Transition) -> None:
+        """Raises `CompatibilityError` where steps of that kind leave the consistency nothing to act with."""
 
     def gradients(self, steps: int) -> int:
         """About how many gradients through the decoder a run of so many steps takes: for forecasts."""

@@ -14,6 +14,7 @@ from pellucid.operators.base import Operator
 from pellucid.prior.base import Estimate, Prior, State
 from pellucid.problem import Observation
 from pellucid.step import Step
+from pellucid.transition import Transition
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,9 @@ class During(Consistency):
     def __post_init__(self) -> None:
         for name in ("needs", "needs_of_pictures", "needs_vjp"):  # the wrapper asks for what it wraps
             object.__setattr__(self, name, getattr(self.consistency, name))
+
+    def check_transition(self, transition: Transition) -> None:
+        self.consistency.check_transition(transition)
 
     def acts(self, index: Index) -> bool | Tensor:
         """Whether step `index` is one of those; bool (b,) for an index per image."""

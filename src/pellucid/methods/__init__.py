@@ -10,6 +10,7 @@ from typing import Any
 
 from pellucid.errors import ConfigError, UnknownNameError
 from pellucid.method import Method, needs_of_pictures
+from pellucid.methods.adir import adir
 from pellucid.methods.admm import admm_tv, pnp_admm
 from pellucid.methods.ccdf import ccdf, ccdf_dps
 from pellucid.methods.ccdf_l import ccdf_l
@@ -143,6 +144,7 @@ METHODS: dict[str, Preset] = {
         Preset("flash", flash),
         Preset("ae", ae, models_noise=False),
         Preset("dirac", dirac),
+        Preset("adir", adir),
         Preset("daps", daps),
         Preset("red-diff", red_diff),
         Preset("pnp-admm", pnp_admm),
@@ -171,6 +173,7 @@ def get(name: str) -> Preset:
 __all__ = [
     "METHODS",
     "Preset",
+    "adir",
     "admm_tv",
     "ae",
     "ccdf",

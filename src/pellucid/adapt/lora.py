@@ -1,0 +1,144 @@
+"""Which weights of a network an adaptation may move: low-rank factors beside its convolutions, or all of them.
+
+The network that is given is never touched. What is trained is a copy of its structure, whose frozen weights are the
+same memory.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import Tensor, nn
+
+from pellucid.errors import CompatibilityError, PriorError, require_range
+
+CONVOLUTIONS = (nn.Conv2d,)
+ADAPTER = "adir"  # the name of peft's adapter in a network in training
+
+
+@dataclass(frozen=True)
+class Lora:
+    """W + (alpha / rank) B A beside every convolution (Hu et al., LoRA, ICLR 2022): ADIR, section 5.
+
+    Args:
+        rank: r. A is a convolution like W with r outputs, B one of 1 x 1.
+        alpha: see above.
+        attention: also beside the linear layers of attention; where these are convolutions, they are among them anyway.
+    """
+
+    rank: int = 16
+    alpha: float = 8.0
+    attention: bool = False
+
+    def __post_init__(self) -> None:
+        require_range("rank", self.rank, 1, 4096)
+        require_range("alpha", self.alpha, 0, above=True)
+
+    @property
+    def scaling(self) -> float:
+        """alpha / rank."""
+        return self.alpha / self.rank
+
+    def targets(self, network: nn.Module) -> list[str]:
+        """Names of the modules that get factors.
+
+        Transposed convolutions get none: peft has no LoRA for them. The networks of the papers hold none.
+
+        Raises:
+            CompatibilityError: the network has no convolution.
+        """
+        found = [name for name, module in network.named_modules() if isinstance(module, CONVOLUTIONS)]
+        if self.attention:
+            found += [name for name, module in network.named_modules() if _attends(name, module)]
+        if not found:
+            raise CompatibilityError(f"{type(network).__name__} has no convolution that LoRA could adapt")
+        return sorted(found)
+
+
+@dataclass(frozen=True)
+class Full:
+    """All weights move: what LoRA is compared with. The first version of ADIR (2022) did so."""
+
+    def targets(self, network: nn.Module) -> list[str]:
+        """Names of all parameters."""
+        return sorted(name for name, _ in network.named_parameters())
+
+
+Style = Lora | Full
+
+
+def _attends(name: str, module: nn.Module) -> bool:
+    """Whether a linear layer makes queries, keys, values or the output of an attention, by diffusers' names."""
+    last = [part for part in name.split(".") if not part.isdigit()][-1]
+    return isinstance(module, nn.Linear) and last in ("to_q", "to_k", "to_v", "to_out", "query", "key", "value")
+
+
+def sharing(network: nn.Module) -> nn.Module:
+    """The same network anew: other modules around the same memory, frozen; hooks and flags are its own."""
+    memo: dict[int, object] = {}
+    for tensor in chain(network.parameters(), network.buffers()):
+        own = tensor.detach()
+        memo[id(tensor)] = nn.Parameter(own, requires_grad=False) if isinstance(tensor, nn.Parameter) else own
+    return deepcopy(network, memo)
+
+
+def trainable(network: nn.Module, style: Style = Lora(), seed: int = 0) -> nn.Module:
+    """The network with what the style lets move, at the start of training: it computes what `network` computes.
+
+    Args:
+        network: stays as it is.
+        style: what moves; all else is frozen and shared with `network`.
+        seed: of A; B is zero.
+
+    Raises:
+        CompatibilityError: there is nothing in it that the style could move.
+        PriorError: peft is not installed.
+    """
+    copied = sharing(network)
+    if isinstance(style, Full):
+        for name, parameter in list(copied.named_parameters()):
+            owner, _, leaf = name.rpartition(".")
+            own = nn.Parameter(parameter.detach().clone().contiguous(memory_format=_format(parameter)))
+            setattr(copied.get_submodule(owner), leaf, own)
+        return copied
+    targets = style.targets(copied)
+    try:
+        import peft
+    except ImportError as error:
+        raise PriorError("adaptation needs the extra: pip install 'pellucid[adapt]'") from error
+    config = peft.LoraConfig(r=style.rank, lora_alpha=style.alpha, target_modules=targets, lora_dropout=0.0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        peft.inject_adapter_in_model(config, copied, adapter_name=ADAPTER)
+    for parameter in copied.parameters():
+        if parameter.requires_grad and parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return copied
+
+
+def factors(network: nn.Module, style: Style) -> dict[str, Tensor]:
+    """What moved, by name, detached: "<module>.lora_A", "<module>.lora_B", or whole weights."""
+    found = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            found[_plain(name) if isinstance(style, Lora) else name] = parameter.detach()
+    return found
+
+
+def _plain(name: str) -> str:
+    """peft's "block.conv.lora_A.adir.weight" as "block.conv.lora_A"."""
+    return name.removesuffix(f".{ADAPTER}.weight")
+
+
+def delta(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
+    """(alpha / rank) B A in the shape of W, in float32: (out, in, h, w), or (out, in) for a linear layer."""
+    flat = b.float().flatten(1) @ a.float().flatten(1)
+    return (scaling * flat).reshape(weight.shape)
+
+
+def _format(parameter: Tensor) -> torch.memory_format:
+    four = parameter.ndim == 4 and parameter.is_contiguous(memory_format=torch.channels_last)
+    return torch.channels_last if four else torch.contiguous_format
