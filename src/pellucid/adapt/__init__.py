@@ -1,6 +1,6 @@
 """Adaptation of a prior at test time: ADIR."""
 
-from pellucid.adapt.adapt import AdaptedPrior, Adaptation, Cost, adapt, adapted, learn
+from pellucid.adapt.adapt import Adaptation, AdaptedPrior, Cost, adapt, adapted, learn
 from pellucid.adapt.adapter import Adapter
 from pellucid.adapt.lora import Full, Lora, trainable
 from pellucid.adapt.training import Training, fit

@@ -17,6 +17,7 @@ from pellucid.adapt.training import Training, fit
 from pellucid.errors import CompatibilityError, NeedsCapability, require_range
 from pellucid.operators.base import LinearOperator
 from pellucid.prior.diffusion import DiffusionPrior
+from pellucid.prior.dirac import DiracPrior
 from pellucid.prior.tiled import TiledPrior
 from pellucid.problem import Problem
 from pellucid.process import Process
@@ -42,8 +43,8 @@ class Adaptation:
         CompatibilityError: a number is out of its range.
     """
 
-    style: Style = Lora()
-    training: Training = Training()
+    style: Style = field(default_factory=Lora)
+    training: Training = field(default_factory=Training)
     batch: int = 6
     crop: int = 64
     own: bool = False
@@ -148,6 +149,8 @@ def network_of(prior: object) -> nn.Module:
             f"{type(prior).__name__} has no torch network that could be adapted; "
             "take a diffusion prior, in float32 or bfloat16"
         )
+    if isinstance(prior, DiracPrior):
+        raise CompatibilityError("only priors of Gaussian noise are adapted, and this one undoes another degradation")
     if prior.plug_and_play:
         raise CompatibilityError("a denoiser for plug-and-play methods knows no noise levels to be adapted at")
     return network

@@ -9,6 +9,7 @@ from __future__ import annotations
 from copy import deepcopy
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -109,7 +110,8 @@ def trainable(network: nn.Module, style: Style = Lora(), seed: int = 0) -> nn.Mo
         import peft
     except ImportError as error:
         raise PriorError("adaptation needs the extra: pip install 'pellucid[adapt]'") from error
-    config = peft.LoraConfig(r=style.rank, lora_alpha=style.alpha, target_modules=targets, lora_dropout=0.0)
+    words: dict[str, Any] = {"r": style.rank, "lora_alpha": style.alpha, "target_modules": targets}
+    config = peft.LoraConfig(**words)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         peft.inject_adapter_in_model(config, copied, adapter_name=ADAPTER)

@@ -81,7 +81,7 @@ def fit(
         for step in range(1, training.steps + 1):
             value = loss(network, generator)
             optimiser.zero_grad(set_to_none=True)
-            value.backward()  # type: ignore[no-untyped-call]
+            value.backward()
             losses.append(float(value.detach()))
             if not math.isfinite(losses[-1]):
                 raise CompatibilityError(
