@@ -1,0 +1,85 @@
+"""`python -m pellucid.bench.retrieval`: what a collection of millions costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from pellucid.bench import provenance
+from pellucid.bench.retrieval.clustered import Clustered
+from pellucid.images.atomic import replacing
+
+RESULTS = Path("bench/results/adir/retrieval")
+
+app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def group() -> None:
+    """What a collection of millions costs."""
+
+
+@app.command()
+def scale(
+    out: Annotated[Path, typer.Argument(help="A JSON file; a study of the same setting is replaced in it.")] = RESULTS
+    / "scale.json",
+    rows: Annotated[int, typer.Option(help="Vectors.")] = 1_700_000,
+    dimension: Annotated[int, typer.Option(help="Of them.")] = 512,
+    half: Annotated[bool, typer.Option("--half", help="Store float16.")] = False,
+    kind: Annotated[list[str] | None, typer.Option(help="Of index; repeatable.")] = None,
+    queries: Annotated[int, typer.Option(help="Of each kind.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of the generator.")] = 0,
+    folder: Annotated[Path, typer.Option(help="For the table; removed afterwards.")] = Path("runs/adir-scale"),
+    state: Annotated[str, typer.Option(help="What else the machine was doing, for the record.")] = "",
+) -> None:
+    """Writes, indexes and asks a table of clustered vectors."""
+    from pellucid.bench.retrieval.measuring import study
+
+    began = time.perf_counter()
+
+    def say(text: str) -> None:
+        print(f"[{time.perf_counter() - began:6.0f} s] {text}", flush=True)
+
+    name = f"{rows}-{dimension}-{'half' if half else 'single'}"
+    found = study(
+        folder / name,
+        rows,
+        Clustered(dimension, seed=seed),
+        tuple(kind or ["IVF_RQ"]),
+        say,
+        half=half,
+        queries=queries,
+    )
+    found |= {
+        "command": "python -m pellucid.bench.retrieval " + shlex.join(sys.argv[1:]),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_average": [round(x, 2) for x in os.getloadavg()],
+        "state": state,
+        "machine": provenance.machine("cpu"),
+        "versions": provenance.versions() | {"lancedb": version("lancedb")},
+        "commit": provenance.commit(),
+        "when": provenance.now(),
+    }
+    _keep(out, found, ("rows", "dimension", "storage"))
+
+
+def _keep(out: Path, found: dict[str, object], same: tuple[str, ...]) -> None:
+    studies = json.loads(out.read_text()) if out.exists() else []
+    studies = [s for s in studies if any(s[key] != found[key] for key in same)]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as partial:
+        partial.write_text(json.dumps([*studies, found], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    app()

@@ -1,0 +1,159 @@
+"""The LanceDB database behind an index: opening, making, and appending to it without loss when others write too."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from pellucid.errors import CompatibilityError, ConfigError
+from pellucid.retrieval.ann import Tuning
+from pellucid.retrieval.record import FORMAT, Keeping, schema
+
+PICTURES, TUNING = "pictures", "tuning"
+ABOUT = b"pellucid"
+PATIENCE = timedelta(minutes=10)  # with other writers
+ATTEMPTS = 8
+
+
+@dataclass(frozen=True)
+class About:
+    """What a table says of itself.
+
+    Attributes:
+        embedder: the identity of whatever made its vectors.
+        text: by which that can be had again, see `embedder`.
+        dimension: of the vectors.
+        unit: whether they have length 1.
+        keeping: what is kept of a picture.
+    """
+
+    embedder: str
+    text: str
+    dimension: int
+    unit: bool
+    keeping: Keeping
+
+
+def connect(uri: str | Path, options: dict[str, str] | None = None) -> Any:
+    """The database at a folder, or at an object store (s3://, gs://, az://).
+
+    Raises:
+        ConfigError: LanceDB is not installed, or the place cannot be used.
+    """
+    try:
+        import lancedb
+    except ImportError as error:
+        raise ConfigError("indexes need the extra: pip install 'pellucid[retrieval]'") from error
+    if "://" not in str(uri) and Path(uri).exists() and not Path(uri).is_dir():
+        raise ConfigError(f"{uri} is a file; an index is a folder, or a place in an object store")
+    try:
+        return lancedb.connect(str(uri), storage_options=options, read_consistency_interval=timedelta(0))
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"cannot open {uri}: {_said(error)}") from error
+
+
+def names(database: Any) -> list[str]:
+    """Of its tables."""
+    return list(database.list_tables().tables)
+
+
+def open_table(database: Any, uri: str | Path) -> tuple[Any, About]:
+    """The table of pictures, and what it says of itself.
+
+    Raises:
+        ConfigError: there is none, or it is of another program or a later version.
+    """
+    hint = "make one with: pellucid index build FOLDER -o " + str(uri)
+    try:
+        if PICTURES not in names(database):
+            raise ConfigError(f"there is no index at {uri}; {hint}")
+        table = database.open_table(PICTURES)
+        found = table.schema.metadata or {}
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"cannot read the index {uri}: {_said(error)}") from error
+    try:
+        about = json.loads(found[ABOUT])
+        if about["format"] > FORMAT:
+            raise ConfigError(f"{uri} was made by a later version of pellucid; update this one")
+        return table, About(
+            str(about["embedder"]),
+            str(about["text"]),
+            int(about["dimension"]),
+            bool(about["unit"]),
+            Keeping(**about["keeping"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{uri} is a LanceDB database, but no index of pictures that pellucid made") from error
+
+
+def create_table(database: Any, uri: str | Path, about: About) -> tuple[Any, About]:
+    """The table; where somebody else has just made it, theirs. Schema, key and description are one commit."""
+    text = {"format": FORMAT, "embedder": about.embedder, "text": about.text, "dimension": about.dimension}
+    text |= {"unit": about.unit, "keeping": vars(about.keeping)}
+    columns = schema(about.dimension, about.keeping.half, {ABOUT.decode(): json.dumps(text)})
+    try:
+        database.create_table(PICTURES, schema=columns, mode="create", exist_ok=True)
+    except (OSError, RuntimeError, ValueError) as error:
+        if PICTURES not in names(database):
+            raise ConfigError(f"cannot make an index at {uri}: {_said(error)}") from error
+    return open_table(database, uri)
+
+
+def append(table: Any, rows: Any) -> int:
+    """Adds rows whose key is not there yet, as one version; how many were added.
+
+    LanceDB lets no two writers add the same key: whoever comes second looks again.
+
+    Raises:
+        ConfigError: the table cannot be written to, or others never leave it alone.
+    """
+    for attempt in range(ATTEMPTS):
+        try:
+            insert = table.merge_insert("sha256").when_not_matched_insert_all()
+            return int(insert.execute(rows, timeout=PATIENCE).num_inserted_rows)
+        except (OSError, RuntimeError, ValueError) as error:
+            said = _said(error)
+            if attempt + 1 == ATTEMPTS or not any(word in said.lower() for word in ("conflict", "contention", "retry")):
+                raise ConfigError(f"cannot write to the index: {said}") from error
+            time.sleep(random.uniform(0, 0.2 * 2**attempt))
+    raise AssertionError
+
+
+def write_tuning(database: Any, tuning: Tuning) -> None:
+    """Notes how the index is best searched; the latest note counts."""
+    row = [tuning.about() | {"when": datetime.now(UTC).isoformat()}]
+    if TUNING in names(database):
+        database.open_table(TUNING).add(row)
+    else:
+        database.create_table(TUNING, data=row, exist_ok=True)
+
+
+def read_tuning(database: Any) -> Tuning | None:
+    """The latest note; None where there is none."""
+    if TUNING not in names(database):
+        return None
+    rows = database.open_table(TUNING).to_arrow().to_pylist()
+    if not rows:
+        return None
+    latest = max(rows, key=lambda row: str(row["when"]))
+    latest.pop("when")
+    return Tuning(**latest)
+
+
+def require_same(about: About, name: str, uri: str | Path) -> None:
+    """Raises `CompatibilityError` where the vectors are another embedder's."""
+    if about.embedder != name:
+        raise CompatibilityError(
+            f"{uri} holds vectors of {about.embedder}, not of {name}; vectors of two embedders cannot be compared: "
+            "name the one that made it, or build another index"
+        )
+
+
+def _said(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text.partition(", /root/")[0][:300] or type(error).__name__
