@@ -102,7 +102,7 @@ def test_a_thin_line_is_not_lost(inpainter_folder: Path) -> None:
 
 
 def seam(difference: Tensor, tiles: Tiles, axis: int, scale: int = 1) -> tuple[float, float]:
-    """The largest jump of whole - tiled from one row (axis -2) or column to the next: at tiles' borders, and elsewhere."""
+    """The largest jump of whole - tiled between rows (axis -2) or columns: at the borders of tiles, and elsewhere."""
     jumps = difference.diff(dim=axis).abs().amax(dim=[d for d in range(4) if d != axis % 4])
     side = difference.shape[axis]
     boxes = tiles.boxes(side // scale, side // scale, 2 if scale == 1 else 1)
