@@ -6,17 +6,19 @@ from typing import Annotated
 
 import typer
 
-from pellucid.cli import lists, priors, train
+from pellucid.cli import index, lists, priors, train
 from pellucid.cli.bench import bench, overhead
 from pellucid.cli.console import NOTICE
 from pellucid.cli.degrade import degrade
 from pellucid.cli.demo import demo
+from pellucid.cli.edit import edit
 from pellucid.cli.importing import import_
 from pellucid.cli.measure import compare
 from pellucid.cli.report import report
 from pellucid.cli.restore import restore
 from pellucid.cli.schedule import schedule
 from pellucid.cli.tune import tune
+from pellucid.cli.upscale import upscale
 from pellucid.cli.verify import verify
 
 app = typer.Typer(
@@ -39,6 +41,8 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 app.command("restore")(restore)
 app.command("degrade")(degrade)
+app.command("upscale")(upscale)
+app.command("edit")(edit)
 app.command("demo")(demo)
 app.command("verify")(verify)
 app.command("compare")(compare)
@@ -46,6 +50,7 @@ app.command("import")(import_)
 app.add_typer(lists.app, name="list")
 app.add_typer(priors.app, name="priors")
 app.add_typer(train.app, name="train")
+app.add_typer(index.app, name="index")
 app.command("bench")(bench)
 app.command("report")(report)
 app.command("tune")(tune)

@@ -170,8 +170,8 @@ def tune(
     """The fewest partitions, 1, 2, 4, ..., by which the index finds `target` of the exact neighbours.
 
     The mean over the queries must exceed it by two standard errors: at the very edge, half of all other samples of
-    queries would miss it. Where even all partitions do not reach it, more candidates are compared exactly; where that does not
-    either, the best that there is, with a warning if that is below `target`.
+    queries would miss it. Where even all partitions do not reach it, more candidates are compared exactly; where that
+    does not either, the best that there is, with a warning if that is below `target`.
 
     Args:
         table: with an index of this kind.

@@ -22,6 +22,7 @@ class Embedder(Protocol):
 
     Attributes:
         name: its identity, of kind and weights; a table holds vectors of one embedder and refuses every other.
+        text: by which `embedder` gives it again; "" where it does not.
         dimension: d, of the vectors.
         side: of the squares that it sees, in pixels.
         unit: whether the vectors have length 1, their distance then being 1 - cosine; otherwise it is the mean square
@@ -29,6 +30,7 @@ class Embedder(Protocol):
     """
 
     name: str
+    text: str
     dimension: int
     side: int
     unit: bool
@@ -88,7 +90,7 @@ class EffnetEmbedder:
         MetricError: the weights are missing or do not fit.
     """
 
-    dimension, side, unit = 1280, 224, True
+    text, dimension, side, unit = "effnet", 1280, 224, True
 
     def __init__(self, path: Path | None = None, device: str = "cpu") -> None:
         path = path or WEIGHTS.find()
@@ -108,7 +110,7 @@ class EffnetEmbedder:
 class PixelEmbedder:
     """Thumbnails of 32 x 32 x 3, for the comparison: |x - x'|^2 / 3072 is their mean squared error."""
 
-    name, dimension, side, unit = "pixel:32", 3 * 32**2, 32, False
+    name, text, dimension, side, unit = "pixel:32", "pixel", 3 * 32**2, 32, False
 
     def pictures(self, x: Tensor) -> Tensor:
         return fit(x, self.side).flatten(1).cpu().contiguous()

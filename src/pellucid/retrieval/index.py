@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pellucid.errors import ConfigError, ShapeError, require_range
+from pellucid.errors import CompatibilityError, ConfigError, ShapeError, require_range
 from pellucid.retrieval import ann
 from pellucid.retrieval.embedder import Embedder, embedder, unit
 from pellucid.retrieval.fit import THUMBNAIL, thumbnails
@@ -125,13 +125,10 @@ class Index:
             ConfigError: LanceDB is not installed, the place cannot be used, or the index there keeps something else.
             CompatibilityError: the index there is of another embedder.
         """
-        text = embed if isinstance(embed, str) else embed.name.partition(":")[0]
         made = embedder(embed, device) if isinstance(embed, str) else embed
         wanted = keeping or Keeping()
-        if isinstance(embed, str) and Path(embed).is_dir():
-            text = str(Path(embed).resolve())
         database = connect(uri, options)
-        about = About(made.name, text, made.dimension, made.unit, wanted)
+        about = About(made.name, made.text, made.dimension, made.unit, wanted)
         table, found = create_table(database, uri, about)
         require_same(found, made.name, uri)
         if keeping is not None and found.keeping != wanted:
@@ -160,6 +157,8 @@ class Index:
             UnknownNameError, PriorError, MetricError: it cannot be had any more.
         """
         if self._embedder is None:
+            if not self.about.text:
+                raise CompatibilityError(f"{self.uri} is of {self.about.embedder}; give that embedder to Index.open")
             made = embedder(self.about.text, self.device)
             require_same(self.about, made.name, self.uri)
             self._embedder = made
@@ -362,7 +361,7 @@ class Index:
         if ray:
             from pellucid.retrieval.cluster import spread
 
-            yield from spread(parts, self.about, keys, workers)
+            yield from spread(parts, self.about, keys, workers, self.device)
             return
         with ThreadPoolExecutor(workers or cores()) as pool:
             for part in parts:
@@ -412,7 +411,7 @@ class Index:
         )
 
     def _fragments(self) -> Sequence[Any]:
-        return range(self._table.stats().fragment_stats.num_fragments)
+        return range(int(self._table.stats()["fragment_stats"]["num_fragments"]))
 
     def _optimise(self) -> None:
         """Joins small files and lets the index take in new rows; left for later where others are writing."""

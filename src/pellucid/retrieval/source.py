@@ -57,11 +57,20 @@ def items(
         ConfigError: there is no such path, or it is of no known kind; a SOURCES.tsv cannot be read.
     """
     roots = [source] if isinstance(source, str | Path) else list(source)
+    require(roots)
+    return _items(roots, licence, origin)
+
+
+def require(roots: Iterable[Path | str]) -> None:
+    """Raises `ConfigError` where one of these does not exist or is of no known kind; see `items`."""
     for root in map(Path, roots):
         if not root.exists():
             raise ConfigError(f"the pictures {root} do not exist")
         if not (root.is_dir() or root.suffix.lower() in SUFFIXES or root.suffix.lower() == ".txt"):
             raise ConfigError(f"{root} is no folder, list (.txt) or picture ({' '.join(sorted(SUFFIXES))})")
+
+
+def _items(roots: Iterable[Path | str], licence: str | None, origin: str | None) -> Iterator[Item | Refusal]:
     for root in map(Path, roots):
         if root.is_dir():
             yield from _folder(root, licence or "", origin or "")
