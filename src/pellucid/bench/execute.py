@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pellucid.bench import priors, scores
+from pellucid.bench import adapting, priors, scores
 from pellucid.bench.data import Image, load, stacked
-from pellucid.bench.jobs import Job, measurement
+from pellucid.bench.jobs import Job, adapter, measurement
 from pellucid.bench.measuring import number
 from pellucid.bench.pictures import keep
 from pellucid.bench.plan import Data, Plan
@@ -24,6 +24,7 @@ from pellucid.loop import Result, reconstruct
 from pellucid.metrics import METRICS, Protocol
 from pellucid.metrics.memory import peak_memory
 from pellucid.operators import Operator, parse
+from pellucid.prior.base import Prior
 from pellucid.problem import Problem
 
 Rows = dict[str, list[dict[str, Any]]]
@@ -49,6 +50,11 @@ class Setting:
     pictures: Path
     stamp: Mapping[str, str | None] = field(default_factory=dict)
 
+    @property
+    def adapters(self) -> Path:
+        """The folder of what priors learned about single pictures, beside that of the pictures."""
+        return self.pictures.parent / "adapters"
+
 
 def execute(job: Job, setting: Setting) -> Rows:
     """The tables of a job: one row a picture, and its steps and features if they were asked for."""
@@ -60,10 +66,11 @@ def execute(job: Job, setting: Setting) -> Rows:
 
 
 def _alike(job: Job) -> list[Job]:
-    """The job in pieces whose pictures share their shape and their operators."""
+    """The job in pieces whose pictures share their shape, operators and prior: an adapted one is its own."""
     groups: dict[Any, set[str]] = {}
     for image, key in zip(job.images, job.keys, strict=True):
-        groups.setdefault((image.shape, job.level.operators(image.name)), set()).add(key)
+        alone = key if job.run.adapt else None
+        groups.setdefault((image.shape, job.level.operators(image.name), alone), set()).add(key)
     return [job.only(keys) for keys in groups.values()]
 
 
@@ -87,7 +94,7 @@ def _reconstructed(job: Job, setting: Setting) -> Rows:
     true, told = _operators(job, truth)
     y = level.measure(truth, true, names)
     problem = Problem(y.to(device), told, torch.tensor([level.told(name) for name in names], dtype=torch.float64))
-    prior = priors.loaded(job.prior, device, setting.precision)
+    prior, adaptation = _prior(job, setting, problem)
     method = job.run.build(told)
     seeds = [number("method", job.seed, name) for name in names]
     scored = (plan.trajectory, plan.protocol, prior, truth, y, true, device)
@@ -107,7 +114,7 @@ def _reconstructed(job: Job, setting: Setting) -> Rows:
             "seconds": seconds / len(y),
         }
         values = {name: float(value[i]) for name, value in columns.items()}
-        tables["rows"].append(_named(job, i, setting) | {"status": "ok", "error": None} | cost | values)
+        tables["rows"].append(_named(job, i, setting) | {"status": "ok", "error": None} | cost | adaptation | values)
     if recorder:
         tables["steps"] = [{"key": job.keys[i], **row} for i, row in recorder.rows]
     if plan.features:
@@ -115,6 +122,19 @@ def _reconstructed(job: Job, setting: Setting) -> Rows:
     if plan.save:
         keep(setting.pictures, job, plan.data, image, truth, y)
     return tables
+
+
+def _prior(job: Job, setting: Setting, problem: Problem) -> tuple[Prior, dict[str, Any]]:
+    """The prior, and the columns on its adaptation; none where it is taken as it is."""
+    prior, plan = priors.loaded(job.prior, setting.device, setting.precision), setting.plan
+    if not job.run.adapt:
+        return prior, {}
+    (image,) = job.images
+    table = plan.adapt[job.run.adapt]
+    depends = [setting.fingerprints[job.prior], setting.precision, adapting.identity(table)]
+    key = adapter(depends, plan.data, job.level, image)
+    case = adapting.Case(plan.data, image, problem, prior)
+    return adapting.adapted_prior(table, case, key, setting.adapters)
 
 
 def _operators(job: Job, truth: Tensor) -> tuple[Operator, Operator]:
@@ -163,6 +183,7 @@ def _named(job: Job, i: int, setting: Setting) -> dict[str, Any]:
         "device": setting.device,
         "seed": job.seed,
         "batch": len(job.images),
+        **({"adapt": run.adapt} if run.adapt else {}),
         "finished": time.time(),
         **setting.stamp,
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pellucid import methods
-from pellucid.bench import hashes
+from pellucid.bench import adapting, hashes
 from pellucid.bench.data import Image
 from pellucid.bench.measuring import Level
 from pellucid.bench.plan import Data, MethodPlan, Plan
@@ -29,6 +29,7 @@ class Run:
         nfe: network calls asked for; None for a method that has no such number.
         given: options of the plan.
         priors: the only ones that it runs with; all if empty.
+        adapt: the table by which the prior is adapted to every picture; "": as it is.
     """
 
     label: str
@@ -37,6 +38,7 @@ class Run:
     nfe: int | None
     given: tuple[tuple[str, Any], ...]
     priors: tuple[str, ...] = ()
+    adapt: str = ""
 
     def runs_with(self, prior: str) -> bool:
         """Whether the plan pairs it with the prior of that name."""
@@ -106,7 +108,10 @@ def _variants(method: MethodPlan, task: str) -> Iterator[Run]:
         base = method.label or method.name
         label = f"{base}-{nfe}" if nfe is not None and (several or method.label is None) else base
         family = base if several or method.label is None else base.removesuffix(f"-{nfe}")
-        yield Run(label, family, method.name, nfe, tuple(sorted(options.items())), tuple(method.priors))
+        if method.adapt and method.label is None:
+            label, family = f"{label}+{method.adapt}", f"{family}+{method.adapt}"
+        given = tuple(sorted(options.items()))
+        yield Run(label, family, method.name, nfe, given, tuple(method.priors), method.adapt)
 
 
 def levels(plan: Plan) -> Iterator[Level]:
@@ -135,6 +140,8 @@ def jobs(
                     context = [run.name, options[run, level], run.nfe, fingerprint, precision, seed]
                     if networks := hashes.of_networks(run.name, options[run, level]):
                         context.append(networks)
+                    if run.adapt:
+                        context.append({"adapt": adapting.identity(plan.adapt[run.adapt])})
                     for first in range(0, len(images), plan.batch):
                         part = tuple(images[first : first + plan.batch])
                         keys = tuple(key(plan.data, level, image, context) for image in part)
@@ -149,6 +156,16 @@ def key(data: Data, level: Level, image: Image, context: Sequence[Any]) -> str:
 def measurement(data: Data, level: Level, image: Image) -> str:
     """The part of the key that says what was measured: 24 hexadecimal digits, the same for every method."""
     return _hash(_measured(data, level, image), 24)
+
+
+def adapter(setting: Sequence[Any], data: Data, level: Level, image: Image) -> str:
+    """Which adapter a row's reconstruction is made with: 32 hexadecimal digits, the same for all methods and seeds.
+
+    Args:
+        setting: the prior's fingerprint, its precision, and `adapting.identity` of the table.
+        data, level, image: what was measured.
+    """
+    return _hash([*_measured(data, level, image), *setting], 32)
 
 
 def _measured(data: Data, level: Level, image: Image) -> list[Any]:

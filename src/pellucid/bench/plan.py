@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pellucid.bench.adapt_plan import AdaptPlan
 from pellucid.bench.toml import build, is_number, is_whole, listed, read, require
 from pellucid.errors import ConfigError
 from pellucid.metrics.protocol import PLAIN, Protocol
@@ -154,6 +155,7 @@ class MethodPlan:
         tasks: only these; all if empty.
         priors: only with these of the plan's; with all if empty.
         config: a file that `pellucid tune` wrote; what is given here goes first.
+        adapt: name of the table `[adapt.NAME]` by which the prior is adapted to every picture; "": as it is.
     """
 
     name: str = ""
@@ -164,6 +166,7 @@ class MethodPlan:
     tasks: list[str] = field(default_factory=list)
     priors: list[str] = field(default_factory=list)
     config: str | None = None
+    adapt: str = ""
 
     def __post_init__(self) -> None:
         if self.config is not None:
@@ -181,6 +184,7 @@ class MethodPlan:
         simple = all(isinstance(value, bool | int | float | str) for value in values)
         require(simple, f"{where}: an option is a number, a text, true or false")
         require(isinstance(self.tasks, list), f"{where}: tasks is a list of names")
+        require(isinstance(self.adapt, str), f"{where}: adapt is the name of an [adapt.NAME]")
         priors: Any = self.priors
         require(
             isinstance(priors, list) and all(isinstance(p, str) for p in priors), f"{where}: priors is a list of names"
@@ -220,6 +224,7 @@ class Plan:
         published: numbers of a paper, by task, method and metric, which the report prints beside ours; and its source.
         notes: text for the report.
         space: for `pellucid tune`: ranges of options, `scale = { low = 0.1, high = 10, log = true }`, or lists.
+        adapt: how priors are adapted, by the names that methods ask for.
     """
 
     data: Data
@@ -239,6 +244,7 @@ class Plan:
     published: dict[str, Any] = field(default_factory=dict)
     notes: str = ""
     space: dict[str, Any] = field(default_factory=dict)
+    adapt: dict[str, AdaptPlan] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seeds", listed(self.seeds))
@@ -261,6 +267,8 @@ class Plan:
                 require(name in names, f"[[method]] {method.name}: there is no task named {name!r}")
             for name in method.priors:
                 require(name in self.prior.names, f"[[method]] {method.name}: [prior] names has no {name!r}")
+            known = not method.adapt or method.adapt in self.adapt
+            require(known, f"[[method]] {method.name}: there is no [adapt.{method.adapt}]")
 
     @classmethod
     def load(cls, path: Path) -> Plan:
@@ -286,11 +294,26 @@ class Plan:
             tables = raw.get(name, [])
             require(isinstance(tables, list), f"{where}: {name} is an array of tables, [[{name}]]")
             parts[name] = tuple(build(kind, table, f"{where} [[{name}]]", top) for table in tables)
+        tables = raw.get("adapt", {})
+        require(
+            isinstance(tables, dict) and all(isinstance(table, dict) for table in tables.values()),
+            f"{where}: adapt is tables with names, [adapt.NAME]",
+        )
+        parts["adapt"] = {name: _adapt(name, table, where, top) for name, table in tables.items()}
         return build(cls, parts, where)
 
     def resolved(self) -> dict[str, Any]:
         """Everything that the plan says, defaults included, for JSON."""
         return dataclasses.asdict(self)
+
+
+def _adapt(name: str, table: object, where: str, top: dict[str, str]) -> AdaptPlan:
+    place = f"{where} [adapt.{name}]"
+    _named(place, name)
+    try:
+        return build(AdaptPlan, table, place, top)
+    except ConfigError as error:
+        raise ConfigError(str(error) if place in str(error) else f"{place}: {error}") from error
 
 
 def _named(where: str, name: object) -> str:

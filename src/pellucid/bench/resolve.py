@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from pellucid.bench import priors, scores
+from pellucid.bench import adapting, priors, scores
 from pellucid.bench.data import Image, collect, stacked
 from pellucid.bench.jobs import Job, Run, jobs, levels, runs
 from pellucid.bench.measuring import Level
@@ -97,6 +97,7 @@ def resolve(plan: Plan) -> Experiment:
             priors.loaded(name, device, precision)
             fingerprints[name] = priors.fingerprint(name)
     _check_metrics(plan, images, found)
+    _check_adaptations(plan, images, found)
     shapes = {image.shape: image.name for image in reversed(images)}
     options = {}
     for level in levels(plan):
@@ -105,6 +106,7 @@ def resolve(plan: Plan) -> Experiment:
             for shape, operator in told.items():
                 with found.at(f"{run.label} on {level.task.name}"):
                     _check_run(run, level, operator, shapes[shape], fingerprints, (device, precision))
+                    _check_adapted(plan, run, operator, fingerprints, (device, precision))
                     options[run, level] = run.options(operator)
     found.done()
     work = tuple(jobs(plan, images, fingerprints, precision, options))
@@ -125,6 +127,20 @@ def _check_metrics(plan: Plan, images: list[Image], found: _Findings) -> None:
             pictures = [stacked(plan.data, [image]) for image in shapes.values()]
             for picture in pictures or [torch.zeros(1, 3, 256, 256)]:
                 scores.probe([name], plan.protocol, picture)
+
+
+def _check_adaptations(plan: Plan, images: list[Image], found: _Findings) -> None:
+    for name in dict.fromkeys(method.adapt for method in plan.method if method.adapt):
+        with found.at(f"[adapt.{name}]"):
+            adapting.require_fit(plan.adapt[name], plan.data, images)
+
+
+def _check_adapted(
+    plan: Plan, run: Run, operator: Operator, fingerprints: dict[str, str], how: tuple[str, str]
+) -> None:
+    if run.adapt:
+        for prior in filter(run.runs_with, fingerprints):
+            adapting.require_adaptable(plan.adapt[run.adapt], priors.loaded(prior, *how), operator)
 
 
 def _check_level(level: Level, shapes: dict[Shape, str], found: _Findings) -> dict[Shape, Operator]:
