@@ -16,6 +16,7 @@ from pellucid.errors import CompatibilityError, PriorError, ShapeError
 from pellucid.noise import SeededNoise
 from pellucid.prior.base import State
 from pellucid.stable import Inpainter, Upscaler
+from pellucid.stable.inpainter import surroundings
 from pellucid.stable.masks import random_mask
 from pellucid.stable.text import TextEncoder
 from pellucid.stable.tiles import Tiles
@@ -99,6 +100,16 @@ def test_a_thin_line_is_not_lost(inpainter_folder: Path) -> None:
     mask[..., 11] = 1
     assert Inpainter(parts).shown(image, mask)[0, 0].tolist() == [[0.0, 1.0], [0.0, 1.0]]
     assert Inpainter(parts, "nearest").shown(image, mask)[0, 0].sum() == 0
+
+
+def test_of_a_large_picture_the_surroundings_of_the_mask_are_seen() -> None:
+    mask = torch.zeros(1, 1, 300, 1000)
+    mask[..., 10:20, 500:700] = 1
+    assert surroundings(mask, 100) == (slice(0, 100), slice(475, 725))
+    assert surroundings(mask, 400) == (slice(0, 300), slice(400, 800))
+    assert surroundings(mask, 2**24) == (slice(0, 300), slice(0, 1000))
+    mask[..., 299, 999] = 1
+    assert surroundings(mask, 100) == (slice(0, 300), slice(450, 1000))
 
 
 def seam(difference: Tensor, tiles: Tiles, axis: int, scale: int = 1) -> tuple[float, float]:

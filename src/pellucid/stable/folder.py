@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,11 +93,23 @@ class Parts:
         """The same pipeline with another network in its place: an adapted one."""
         return replace(self, unet=unet)
 
+    def in_tiles(self, tiles: Tiles) -> Parts:
+        """The same pipeline with other tiles, for the network and for the autoencoder."""
+        codec = copy(self.codec)
+        codec.tiles = tiles
+        return replace(self, tiles=tiles, codec=codec)
+
     def prior(
         self, picture: torch.Tensor, prompt: str, negative: str, guidance: float, *, label: int | None = None
     ) -> DiffusionPrior:
         """E[x_0 | x_t, picture, words] for latents x, see `Shown`."""
         towards, away = self.words(prompt, negative)
+        width = self.config.get("cross_attention_dim")
+        if isinstance(width, int) and width != towards.shape[-1]:
+            raise PriorError(
+                f"the text encoder gives {towards.shape[-1]} numbers a token and the network takes {width}: they are "
+                "not of one model"
+            )
         network = Shown(
             self.unet, picture, towards, away, guidance, label=label, tiles=self.tiles, multiple=self.multiple
         )
@@ -146,8 +159,14 @@ def load_parts(
     return parts
 
 
-def require_model(folder: Path, wanted: Published) -> None:
-    """Raises `PriorError`, with where to get one, where the folder is not there or no pipeline."""
+def require_model(folder: Path | None, wanted: Published) -> Path:
+    """The folder.
+
+    Raises:
+        PriorError: there is none, or it is no pipeline; the text says where to get one.
+    """
+    if folder is None:
+        raise PriorError(f"say where {wanted.what} lies: --model FOLDER; {wanted.remedy}")
     if not folder.is_dir():
         raise PriorError(f"the model folder {folder} does not exist; {wanted.remedy}")
     for part in ("unet", "vae"):
@@ -155,6 +174,7 @@ def require_model(folder: Path, wanted: Published) -> None:
             raise PriorError(
                 f"{folder} holds no {part}/config.json: it is no diffusers folder of {wanted.what}; {wanted.remedy}"
             )
+    return folder
 
 
 def _require_channels(folder: Path, parts: Parts, wanted: Published) -> None:

@@ -134,6 +134,27 @@ class Inpainter:
         return replace(result, image=torch.where(mask > 0.5, result.image, image))
 
 
+def surroundings(mask: Tensor, side: int) -> tuple[slice, slice]:
+    """Rows and columns around what is above one half in a mask (..., h, w): a quarter of `side` on every side at least.
+
+    No less than `side` either way, or all where there is less. What lies farther away is not worth the time.
+
+    Args:
+        mask: not empty.
+        side: of a tile, in pixels.
+    """
+    covered = (mask > 0.5).flatten(0, -3).any(0)
+    rows, columns = (_around(covered.any(axis).nonzero().flatten(), covered.shape[1 - axis], side) for axis in (1, 0))
+    return rows, columns
+
+
+def _around(covered: Tensor, length: int, side: int) -> slice:
+    first, last = int(covered[0]), int(covered[-1]) + 1
+    wanted = min(length, max(side, last - first + 2 * (side // 4)))
+    begin = min(max((first + last - wanted) // 2, 0), length - wanted)
+    return slice(begin, begin + wanted)
+
+
 def _require_mask(image: Tensor, mask: Tensor) -> None:
     if image.ndim != 4 or image.shape[1] not in (1, 3) or not image.numel():
         raise ShapeError(f"wanted are pictures (batch, 1 or 3, height, width), not {tuple(image.shape)}")

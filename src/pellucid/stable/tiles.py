@@ -75,7 +75,7 @@ class Tiles:
         total: Tensor | None = None
         norm = torch.zeros(height * out, width * out, dtype=x.dtype, device=x.device)
         for rows, columns in boxes:
-            part = function(x[..., _scaled(rows, into), _scaled(columns, into)])
+            part = function(x[..., _scaled(rows, into), _scaled(columns, into)]).to(x.dtype)
             weight = self._weight(rows, height, out).to(norm)[:, None] * self._weight(columns, width, out).to(norm)
             if total is None:
                 total = part.new_zeros(*part.shape[:2], *norm.shape)
