@@ -14,6 +14,22 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+
+@dataclass(frozen=True)
+class Cost:
+    """What it took to adapt a prior to a picture, before any reconstruction.
+
+    Attributes:
+        steps: of the optimiser.
+        seconds: wall time.
+        cached: whether that was spent before, and the adapter only read again.
+    """
+
+    steps: int
+    seconds: float
+    cached: bool = False
+
+
 COUNTS = ("nfe", "vjp", "decodes", "decode_vjps", "encodes", "applied")
 
 

@@ -153,7 +153,9 @@ class Underway:
         to = self.row[index]
         at = agreed(to - 1)
         part = Part(
-            State(self.x, self.t, at) if whole else State(self.x[index], self.t[index], at),
+            State(self.x, self.t, at, self.images)
+            if whole
+            else State(self.x[index], self.t[index], at, self.images[index]),
             self.x0 if whole else self.x0[index],
             self.observation if whole else self.observation.select(index),
             self.noise if whole else self.noise.select(index),

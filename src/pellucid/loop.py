@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pellucid.account import counting
+from pellucid.account import Cost, counting
 from pellucid.engine import Underway
 from pellucid.method import Method
 from pellucid.noise import Noise, SeededNoise
@@ -36,6 +36,8 @@ class Result:
         complete: False if a callback ended the run early.
         trace: the steps, if asked for.
         started_at: the time that every image began at, (b,): its own where the start tells one, as by severity.
+        adaptation: what adapting the prior took, which is in none of the counts above: one for all images, or one an
+            image; empty where the prior is as it was.
     """
 
     image: Tensor
@@ -50,6 +52,7 @@ class Result:
     complete: bool
     trace: list[Step] | None = None
     started_at: Tensor | None = None
+    adaptation: tuple[Cost, ...] = ()
 
 
 def reconstruct(
@@ -108,6 +111,7 @@ def reconstruct(
         complete,
         steps if trace else None,
         batch.times[0],
+        prior.costs,
     )
 
 

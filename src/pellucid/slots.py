@@ -321,7 +321,7 @@ class _Stream:
         else:
             del self.lanes[kind]
         image = self._picture(left, kind.image_shape)
-        account = self.account
+        account, costs = self.account, self.prior.costs
         for i, (number, slot) in enumerate(zip(left.images.tolist(), left.slots.tolist(), strict=True)):
             own = slice(slot, slot + 1)
             yield (
@@ -338,6 +338,7 @@ class _Stream:
                     left.t[i : i + 1],
                     number not in self.cut,
                     started_at=left.times[0, i : i + 1],
+                    adaptation=costs if len(costs) < 2 else costs[number : number + 1],
                 ),
             )
         self.seeds.forget(left.images)

@@ -1,8 +1,10 @@
 """Adaptation of a prior at test time: ADIR."""
 
-from pellucid.adapt.adapt import Adaptation, AdaptedPrior, Cost, adapt, adapted, learn
+from pellucid.account import Cost
+from pellucid.adapt.adapt import Adaptation, AdaptedPrior, adapt, adapted, learn
 from pellucid.adapt.adapter import Adapter
 from pellucid.adapt.lora import Full, Lora, trainable
+from pellucid.adapt.together import Together, together
 from pellucid.adapt.training import Training, fit
 
 __all__ = [
@@ -12,10 +14,12 @@ __all__ = [
     "Cost",
     "Full",
     "Lora",
+    "Together",
     "Training",
     "adapt",
     "adapted",
     "fit",
     "learn",
+    "together",
     "trainable",
 ]

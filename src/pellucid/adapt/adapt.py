@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from pellucid.account import uncounted
+from pellucid.account import Cost, uncounted
 from pellucid.adapt.adapter import Adapter
+from pellucid.adapt.cache import find, keep, key
 from pellucid.adapt.examples import Examples
 from pellucid.adapt.lora import Lora, Style, trainable
 from pellucid.adapt.training import Training, fit
@@ -56,19 +58,6 @@ class Adaptation:
         require_range("held_out", self.held_out, 0, 0.9)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """What an adaptation took.
-
-    Attributes:
-        steps: of the optimiser.
-        seconds: wall time, decoding of the pictures included.
-    """
-
-    steps: int
-    seconds: float
-
-
 def adapt(
     prior: DiffusionPrior,
     problem: Problem,
@@ -76,6 +65,7 @@ def adapt(
     how: Adaptation = Adaptation(),
     *,
     watch: Watch | None = None,
+    cache: Path | None = None,
 ) -> AdaptedPrior:
     """A prior adapted to one picture, by pictures that are like it.
 
@@ -92,6 +82,8 @@ def adapt(
         neighbours: (c, h, w) in [0, 1] each, of any sizes: what `retrieval.Index.search` found.
         how: settings.
         watch: told every step and its loss; returning True ends the adaptation there.
+        cache: a folder of adapters, known by prior, pictures and settings: what was learned before is taken from it,
+            what is learned now goes there, unless `watch` ended it.
 
     Raises:
         CompatibilityError: the prior is around no torch network or its autoencoder is of another size, the problem has
@@ -99,6 +91,7 @@ def adapt(
         NeedsCapability: `own` with an operator that is not linear.
         ShapeError: a neighbour is no picture, or too small.
         PriorError: peft is not installed.
+        ImageFileError: the cache cannot be written to.
     """
     if len(problem.y) != 1:
         raise CompatibilityError(f"a prior is adapted to one picture; there are {len(problem.y)}: see together()")
@@ -107,8 +100,17 @@ def adapt(
         if not isinstance(problem.operator, LinearOperator):
             raise NeedsCapability("adapting to y itself brings it to picture size by A^+, so that A must be linear")
         pictures.append(problem.operator.pinv(problem.y)[0].float().clamp(0, 1))
-    adapter = learn(prior, pictures, problem.operator.image_shape[0], how, watch=watch)
-    return adapted(prior, adapter)
+    channels = problem.operator.image_shape[0]
+    if cache is None:
+        return AdaptedPrior(prior, learn(prior, pictures, channels, how, watch=watch))
+    network_of(prior)
+    name = key(prior, pictures, channels, how)
+    if (known := find(cache, name)) is not None:
+        return AdaptedPrior(prior, known, cached=True)
+    learned = learn(prior, pictures, channels, how, watch=watch)
+    if not learned.about["cut"]:
+        keep(cache, name, learned)
+    return AdaptedPrior(prior, learned)
 
 
 def learn(
@@ -165,11 +167,13 @@ class AdaptedPrior(DiffusionPrior):
         cost: what it took.
     """
 
-    def __init__(self, prior: DiffusionPrior, adapter: Adapter) -> None:
+    def __init__(self, prior: DiffusionPrior, adapter: Adapter, *, cached: bool = False) -> None:
         self.__dict__.update(prior.__dict__)
         self.base, self.adapter = prior, adapter
         self.network = adapter.into(network_of(prior))
-        self.cost = Cost(int(adapter.about.get("steps", 0)), float(adapter.about.get("seconds", 0.0)))
+        about = adapter.about
+        self.cost = Cost(int(about.get("steps", 0)), float(about.get("seconds", 0.0)), cached)
+        self.costs = (self.cost,)
 
 
 @dataclass

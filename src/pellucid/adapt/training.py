@@ -73,7 +73,7 @@ def fit(
     free = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.Adam(free, lr=training.lr, foreach=True)
     generator = torch.Generator().manual_seed(training.seed)
-    began, losses = time.perf_counter(), []
+    began, losses, cut = time.perf_counter(), list[float](), False
     looks = _Looks(network, style, held_out, training)
     looks.look(0)
     # A caller's inference mode or no_grad would leave nothing to train with.
@@ -88,8 +88,8 @@ def fit(
                     f"the adaptation's loss is not finite after {step} steps; take a smaller rate than {training.lr:g}"
                 )
             optimiser.step()
-            stop = watch is not None and watch(step, losses[-1])
-            if stop or (step % training.check_every == 0 and looks.look(step)):
+            cut = watch is not None and watch(step, losses[-1]) is True
+            if cut or (step % training.check_every == 0 and looks.look(step)):
                 break
     state = looks.best if looks.best is not None else factors(network, style)
     about = {
@@ -98,6 +98,7 @@ def fit(
         "seconds": time.perf_counter() - began,
         "losses": losses,
         "held_out": looks.seen,
+        "cut": cut,
     }
     return Adapter(style, {name: value.float().cpu().clone() for name, value in state.items()}, about)
 

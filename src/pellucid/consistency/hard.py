@@ -244,7 +244,7 @@ class HardConsistency(Consistency):
         process = prior.process
         pitch = process.pace(step.state.t) - process.pace(step.s)
         ahead = LookAhead(prior, self.lookahead - 1, pitch)
-        return ahead.estimate(State(step.x_s, step.s, step.state.index)).x0
+        return ahead.estimate(State(step.x_s, step.s, step.state.index, step.images)).x0
 
 
 @dataclass(frozen=True)

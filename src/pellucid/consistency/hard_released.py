@@ -71,7 +71,7 @@ class ReleasedHardConsistency(HardConsistency):
         pitch = process.pace(before) - process.pace(here)
         pseudo = pseudo_estimate(process, step.state.x, step.raw.eps, before)
         for _ in range(self.lookahead):
-            eps = prior.estimate(State(x, here, step.state.index)).eps
+            eps = prior.estimate(State(x, here, step.state.index, step.images)).eps
             pseudo = pseudo_estimate(process, x, eps, before)
             x0 = (x - expand(process.sigma(before), x) * eps) / expand(process.alpha(before), x)
             x = process.diffuse(x0, here, eps)

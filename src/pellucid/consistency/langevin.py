@@ -121,7 +121,7 @@ def flow(state: State, estimate: Estimate, prior: Prior, steps: int, lowest: flo
         level = (first + k / steps * (torch.clamp(first, max=lowest ** (1 / 7)) - first)) ** 7
         s = _above_zero(process, torch.minimum(process.on_grid(process.time_at_ratio(level)), t))
         x = process.mean(estimate.x0, s) + expand(process.sigma(s), x) * estimate.eps
-        state, t = State(x, s, state.index), s
+        state, t = State(x, s, state.index, state.images), s
         estimate = prior.estimate(state)
         if prior.codec.bounds is not None:
             estimate = estimate.clipped(prior.codec.bounds, state, process, "recompute")

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pellucid.account import count_nfe, count_vjp
+from pellucid.account import Cost, count_nfe, count_vjp
 from pellucid.codec import Codec
 from pellucid.noise import Index
 from pellucid.process import Process
@@ -25,16 +25,19 @@ class State:
         x: (b, ...) in the prior's space.
         t: (b,) float64, on the CPU; every image may be at its own time.
         index: which step of the grid this is, from 0; one an image, (b,), where images are at different ones.
+        images: their numbers in the batch of `reconstruct` or in a `stream`, (b,); None: all of them, in order.
     """
 
     x: Tensor
     t: Tensor
     index: Index = 0
+    images: Tensor | None = None
 
     def select(self, chosen: Tensor) -> State:
         """The state of images `chosen` of the batch."""
         index = self.index if isinstance(self.index, int) else self.index[chosen]
-        return State(self.x[chosen], self.t[chosen], index)
+        images = None if self.images is None else self.images[chosen]
+        return State(self.x[chosen], self.t[chosen], index, images)
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,7 @@ class Prior(ABC):
         process: the forward process that x_t comes from.
         codec: between pictures in [0, 1] and the space of x.
         learned_variance: whether estimates carry `mix`.
+        costs: what adapting it to a picture took: one for all images, or one an image; none where it is as it was.
         remembers: whether an estimate depends on those that the same batch of images was given before.
     """
 
@@ -97,6 +101,7 @@ class Prior(ABC):
     codec: Codec
     learned_variance: bool = False
     remembers: bool = False
+    costs: tuple[Cost, ...] = ()
 
     def estimate(self, state: State, *, differentiable: bool = False) -> Estimate:
         """One network pass, counted as one NFE an image; `differentiable` keeps what one vjp needs."""

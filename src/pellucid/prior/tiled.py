@@ -44,6 +44,7 @@ class TiledPrior(Prior):
             raise CompatibilityError(f"a tile must be larger than twice the overlap, not {tile} and {overlap}")
         self.prior, self.tile, self.overlap, self.batch = prior, tile, overlap, batch
         self.process, self.codec, self.learned_variance = prior.process, prior.codec, prior.learned_variance
+        self.costs = prior.costs
         self._severity = getattr(prior, "_severity", None)  # a head that tells how degraded the whole picture is
         self.direct, self.rates = bool(getattr(prior, "direct", True)), bool(getattr(prior, "rates", False))
 
