@@ -145,7 +145,7 @@ def test_what_is_refused(pellucid_: Command, photo: Path, mask: Path, model: Pat
     Image.new("L", (24, 32), 255).save(tmp_path / "turned.png")
     rest = ("--model", model, *QUICK)
     cases = (
-        (("edit", photo, "--mask", mask), 9, "huggingface-cli download stable-diffusion-v1-5"),
+        (("edit", photo, "--mask", mask), 9, "hf download stable-diffusion-v1-5"),
         (("edit", photo, *rest), 2, "--mask"),
         (("edit", photo, "--mask", tmp_path / "none.png", *rest), 10, "does not exist"),
         (("edit", photo, "--mask", tmp_path / "black.png", *rest), 7, "black all over"),

@@ -117,7 +117,7 @@ def test_what_is_refused(pellucid_: Command, photo: Path, model: Path, tmp_path:
     np.savez(tmp_path / "slice.npz", hu=np.zeros((16, 16), np.float32))
     good = ("upscale", photo, "--model", model)
     cases = (
-        (("upscale", photo), 9, "huggingface-cli download stabilityai/stable-diffusion-x4-upscaler"),
+        (("upscale", photo), 9, "hf download stabilityai/stable-diffusion-x4-upscaler"),
         (("upscale", photo, "--model", tmp_path / "none"), 9, "does not exist"),
         (("upscale", photo, "--model", tmp_path / "empty"), 9, "no unet/config.json"),
         (("upscale", tmp_path / "none.png", "--model", model), 10, "does not exist"),

@@ -45,6 +45,8 @@ def test_crops_are_of_the_pictures_and_repeat() -> None:
         assert any(bool((window == crop).flatten(2).all(2).any()) for window in windows)
     grey = Crops([torch.rand(1, 5, 9)], 16, 2).draw(generator())
     assert grey.shape == (2, 3, 16, 16) and torch.equal(grey[:, 0], grey[:, 2])
+    bytes_ = [(255 * picture).round().to(torch.uint8) for picture in PICTURES]
+    assert torch.allclose(Crops(bytes_, 16, 4).draw(generator()), first, atol=0.51 / 255)
     with pytest.raises(ShapeError, match="no pictures"):
         Crops([])
     with pytest.raises(ShapeError, match="height, width"):

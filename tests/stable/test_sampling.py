@@ -225,6 +225,32 @@ def test_the_scaling_factor_is_the_published_models_whatever_the_folder_says(tmp
     assert Upscaler.load(folders.upscaler(tmp_path, scaling_factor=0.18215)).parts.codec.scaling_factor == 0.08333
 
 
+def test_weights_published_in_half_precision_alone(inpainter_folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    half = tmp_path / "half"
+    shutil.copytree(inpainter_folder, half)
+    for path in half.glob("*/*.safetensors"):
+        weights = {name: value.half() for name, value in load_file(path).items()}
+        save_file(weights, path.with_name(f"{path.stem}.fp16.safetensors"), metadata={"format": "pt"})
+        path.unlink()
+    model, image = Inpainter.load(half), torch.rand(1, 3, 16, 16)
+    assert {p.dtype for p in model.parts.unet.parameters()} == {torch.float32}
+    results = [m.edit(image, torch.ones(1, 1, 16, 16), prompt="a cat", **FEW).image for m in (
+        model, Inpainter.load(inpainter_folder))]  # fmt: skip
+    assert not torch.equal(*results) and torch.allclose(*results, atol=0.05)
+    (half / "vae" / "diffusion_pytorch_model.fp16.safetensors").write_bytes(b"no weights")
+    with pytest.raises(PriorError, match=f"{half}/vae cannot be loaded"):
+        Inpainter.load(half)
+
+
+def test_the_times_of_other_solvers_configurations() -> None:
+    from pellucid.stable.sampling import Sampler
+
+    assert Sampler.of({"_class_name": "PNDMScheduler", "steps_offset": 1}) == Sampler(1, 1.0)
+    assert Sampler.of({"_class_name": "EulerDiscreteScheduler"}) == Sampler(0, 0.0)
+
+
 def test_numbers_out_of_range(upscaler_folder: Path, inpainter_folder: Path) -> None:
     model, y = Upscaler.load(upscaler_folder), torch.rand(1, 3, 8, 8)
     for wrong in ({"noise_level": 351}, {"noise_level": -1}, {"guidance": float("nan")}, {"steps": 501}, {"eta": 2.0}):

@@ -68,7 +68,8 @@ class Crops:
     """Random crops of pictures.
 
     Args:
-        pictures: (3, h, w), or grey (1, h, w), in [0, 1]; smaller ones are enlarged until a crop fits.
+        pictures: (3, h, w), or grey (1, h, w), in [0, 1], or uint8 of 0 .. 255; smaller ones are enlarged until a crop
+            fits.
         side: of a crop, in pixels.
         batch: crops at a time.
 
@@ -99,10 +100,17 @@ class Crops:
         height, width = picture.shape[-2:]
         if min(height, width) < self.side:
             scale = self.side / min(height, width)
-            picture = resize(picture, (max(self.side, round(height * scale)), max(self.side, round(width * scale))))
+            picture = resize(
+                _unit(picture), (max(self.side, round(height * scale)), max(self.side, round(width * scale)))
+            )
             height, width = picture.shape[-2:]
         top, left = (_whole(length - self.side + 1, generator) for length in (height, width))
-        return picture[:, top : top + self.side, left : left + self.side].expand(3, -1, -1).float()
+        return _unit(picture[:, top : top + self.side, left : left + self.side]).expand(3, -1, -1)
+
+
+def _unit(picture: Tensor) -> Tensor:
+    """float32 in [0, 1]."""
+    return picture.float() / 255 if picture.dtype == torch.uint8 else picture.float()
 
 
 @dataclass(frozen=True)

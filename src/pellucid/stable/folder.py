@@ -12,9 +12,11 @@ import torch
 from torch import nn
 
 from pellucid.checkpoints.diffusers import PREDICTIONS, load_model, schedule, scheduler_config
+from pellucid.checkpoints.kinds import DIFFUSERS
 from pellucid.errors import PriorError
 from pellucid.prior.diffusion import DiffusionPrior, Prediction
 from pellucid.process import DiscreteVP
+from pellucid.stable.halves import plainly_named
 from pellucid.stable.network import Shown
 from pellucid.stable.sampling import Sampler
 from pellucid.stable.text import TextEncoder
@@ -42,8 +44,8 @@ class Published:
         """Where to get one."""
         local = self.name.rpartition("/")[2]
         return (
-            f"a published one is {self.name}: huggingface-cli download {self.name} --local-dir {local} "
-            f"--include '*.json' '*.txt' '*.safetensors' --exclude '*fp16*', then --model {local}"
+            f"a published one: hf download {self.name} --local-dir {local} --exclude '*.bin' --exclude '*.ckpt', "
+            f"then --model {local}"
         )
 
 
@@ -151,9 +153,9 @@ def load_parts(
     kind = config.get("prediction_type", "epsilon")
     if kind not in PREDICTIONS:
         raise PriorError(f"the scheduler's prediction_type {kind!r} is unknown; known are {', '.join(PREDICTIONS)}")
-    module = load_model(folder / "vae", ("AutoencoderKL",), device)
+    module = _part(folder / "vae", "AutoencoderKL", device)
     codec = TiledCodec(module, tiles, autocast=autocast, scaling_factor=scaling_factor)
-    unet = load_model(folder / "unet", ("UNet2DConditionModel",), device)
+    unet = _part(folder / "unet", "UNet2DConditionModel", device)
     parts = Parts(unet, codec, process, PREDICTIONS[kind], sampler, words, tiles or usual, device, autocast)
     _require_channels(folder, parts, wanted)
     return parts
@@ -175,6 +177,11 @@ def require_model(folder: Path | None, wanted: Published) -> Path:
                 f"{folder} holds no {part}/config.json: it is no diffusers folder of {wanted.what}; {wanted.remedy}"
             )
     return folder
+
+
+def _part(folder: Path, kind: str, device: str) -> nn.Module:
+    with plainly_named(folder, DIFFUSERS) as found:
+        return load_model(found, (kind,), device)
 
 
 def _require_channels(folder: Path, parts: Parts, wanted: Published) -> None:

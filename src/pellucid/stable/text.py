@@ -15,6 +15,7 @@ from pellucid.checkpoints.announced import announced, elements
 from pellucid.checkpoints.diffusers import MISSING, SLACK
 from pellucid.checkpoints.folder import read_json, weights_files
 from pellucid.errors import PriorError
+from pellucid.stable.halves import plainly_named
 
 STEM = "model"  # of the text encoder's weights
 LONGEST = 10_000  # characters that are looked at at all
@@ -53,7 +54,11 @@ class TextEncoder:
         return [self._known[text] for text in texts]
 
     def _encoded(self, texts: list[str]) -> list[Tensor]:
-        held = _require_size(self.folder / "text_encoder")
+        with plainly_named(self.folder / "text_encoder", STEM) as folder:
+            return self._encoded_by(folder, texts)
+
+    def _encoded_by(self, folder: Path, texts: list[str]) -> list[Tensor]:
+        held = _require_size(folder)
         try:
             import transformers
         except ImportError as error:
@@ -64,7 +69,7 @@ class TextEncoder:
             )
             with _without_bars(transformers):
                 encoder: Any = transformers.CLIPTextModel.from_pretrained(
-                    str(self.folder / "text_encoder"), use_safetensors=True, local_files_only=True
+                    str(folder), use_safetensors=True, local_files_only=True
                 )
             length = int(min(tokenizer.model_max_length, encoder.config.max_position_embeddings))
             for text in texts:
