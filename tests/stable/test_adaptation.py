@@ -53,6 +53,14 @@ def test_crops_are_of_the_pictures_and_repeat() -> None:
         Crops([torch.rand(4, 8, 8)])
 
 
+def test_crops_follow_the_pictures_down_to_half(upscaler_folder: Path) -> None:
+    model = Upscaler.load(upscaler_folder)
+    large, small, tiny = (torch.rand(3, n, n) for n in (200, 50, 9))
+    for pictures, side in (([large], 64), ([large, small], 48), ([large, tiny], 32)):
+        loss = UpscaleLoss(model, pictures, crop=64)
+        assert loss.crops.side == side and loss.crops.draw(generator()).shape == (6, 3, side, side)
+
+
 def test_the_upscalers_loss(upscaler_folder: Path) -> None:
     model, network = Upscaler.load(upscaler_folder), Seen()
     picture = PICTURES[0][:, :32, :32]

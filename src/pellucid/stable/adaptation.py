@@ -123,7 +123,8 @@ class UpscaleLoss:
     Args:
         upscaler: which.
         pictures: see `Crops`.
-        crop: side of a crop in pixels, rounded down to what the network takes without padding.
+        crop: side of a crop in pixels at most: rounded down to what the network takes without padding, and where
+            pictures are smaller down to half of it; still smaller ones are enlarged.
         batch: crops at a time.
 
     Raises:
@@ -141,7 +142,7 @@ class UpscaleLoss:
     @property
     def crops(self) -> Crops:
         """The crops that are drawn from."""
-        return Crops(self.pictures, _fitting(self.crop, self.upscaler.parts), self.batch)
+        return Crops(self.pictures, _side(self.pictures, self.crop, self.upscaler.parts), self.batch)
 
     def __call__(self, network: nn.Module, generator: torch.Generator) -> Tensor:
         """The loss of one batch, differentiable in the network's parameters."""
@@ -163,7 +164,8 @@ class InpaintLoss:
         pictures: see `Crops`.
         prompt: the words; "" where there are none.
         drop: the probability of the empty words in their place, which guidance lives on.
-        crop: side of a crop in pixels, rounded down to what the network takes without padding.
+        crop: side of a crop in pixels at most: rounded down to what the network takes without padding, and where
+            pictures are smaller down to half of it; still smaller ones are enlarged.
         batch: crops at a time.
 
     Raises:
@@ -184,7 +186,7 @@ class InpaintLoss:
     @property
     def crops(self) -> Crops:
         """The crops that are drawn from."""
-        return Crops(self.pictures, _fitting(self.crop, self.inpainter.parts), self.batch)
+        return Crops(self.pictures, _side(self.pictures, self.crop, self.inpainter.parts), self.batch)
 
     def __call__(self, network: nn.Module, generator: torch.Generator) -> Tensor:
         """The loss of one batch, differentiable in the network's parameters."""
@@ -232,12 +234,16 @@ def _target(parts: Parts, z: Tensor, eps: Tensor, t: Tensor) -> Tensor:
     return expand(parts.process.alpha(t), z) * eps - expand(parts.process.sigma(t), z) * z
 
 
-def _fitting(crop: int, parts: Parts) -> int:
-    """The largest side of at most `crop` pixels whose latents need no padding."""
+def _side(pictures: Sequence[Tensor], crop: int, parts: Parts) -> int:
+    """Of a crop: as asked, or the smallest picture's, but half of what was asked at least; its latents need no padding.
+
+    Enlarged pictures are blurred, which is not to be learned; but one that is tiny is not to set the size for all.
+    """
     step = parts.codec.factor * parts.multiple
     if crop < step:
         raise CompatibilityError(f"a crop must have {step} pixels a side at least for this network, not {crop}")
-    return crop // step * step
+    smallest = min((min(picture.shape[-2:]) for picture in pictures), default=crop)
+    return max(min(crop, max(smallest, crop // 2)) // step, 1) * step
 
 
 def _whole(below: int, generator: torch.Generator) -> int:
