@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import typer
 
+from pellucid.cli import adapting
 from pellucid.cli.budgeting import budgeted
 from pellucid.cli.case import Case
 from pellucid.cli.console import NOTICE, duration, note, say
@@ -39,6 +40,7 @@ class Outputs:
     window: tuple[float, float] | None = None
     keep_identity: bool = False
     tradeoff: bool = False
+    adapters: Mapping[Path, Path] = field(default_factory=dict)  # by the measurement
 
 
 def restore_all(setup: Setup, jobs: Sequence[Job], outputs: Outputs) -> None:
@@ -75,6 +77,8 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
     tradeoff = Drawn.prepare(case, truth) if outputs.tradeoff else None
     settings = resolved(case)
     predicted = case.predicted_seconds()
+    todo = adapting.ahead(case, predicted / setup.request.samples, job.source.name, quiet=outputs.json)
+    predicted += 0.0 if todo is None else todo.seconds
     report: dict[str, Any] = {"input": str(job.source), "predicted_seconds": round(predicted, 2), "settings": settings}
     report |= severity(case)
     report |= {} if case.entry is None else {DIRAC: {"prior": setup.request.prior, **case.entry.words}}
@@ -83,10 +87,16 @@ def _one(setup: Setup, job: Job, outputs: Outputs) -> None:
         note(f"{job.source.name} is CT, and the prior {setup.request.prior} is not made for it; --prior ct is")
     if outputs.dry_run:
         report["output"] = str(job.target)
-        _show(report, outputs, lambda: _plan(case, job, settings, predicted))
+        report |= {} if todo is None else {"adaptation": todo.report()}
+        _show(report, outputs, lambda: _plan(case, job, settings, predicted, todo))
         return
     if predicted > LONG and not outputs.json:
         note(_forecast(case, job, predicted))
+    if todo is not None:
+        place = outputs.adapters.get(job.source)
+        case = adapting.adapted_case(case, todo, place, job.source.name, quiet=outputs.json)
+        report["settings"] = settings = resolved(case)
+    report |= adapting.report(case)
     record = None if tradeoff is None else tradeoff.recording
     restored = restore(case, job.source.name, quiet=outputs.json, record=record)
     report |= save(case, job, restored, settings, outputs.depth, outputs.window) | cost(restored)
@@ -142,16 +152,20 @@ def _scores(restored: Restored, case: Case, truth: Picture | None) -> dict[str, 
     return scores
 
 
-def _plan(case: Case, job: Job, settings: dict[str, Any], predicted: float) -> str:
+def _plan(case: Case, job: Job, settings: dict[str, Any], predicted: float, todo: adapting.Ahead | None = None) -> str:
     lines = {
         "input": job.source,
         "output": job.target,
-        **{key: value for key, value in settings.items() if key != "options" and value is not None},
+        **{key: value for key, value in settings.items() if key not in ("options", "adapt") and value is not None},
         **{f"option {key}": value for key, value in settings["options"].items()},
         "predicted time": duration(predicted),
     }
     if case.severity is not None:
         lines["begins"] = _begins(case)
+    if todo is not None:
+        lines["adapts to"] = todo.text(case)
+    elif adapter := adapting.text(case):
+        lines["prior"] = f"{lines['prior']} {adapter}"
     if case.entry is not None:
         lines["path"] = case.entry.text
     return "\n".join(f"{key:18s} {value}" for key, value in lines.items()) + "\nnothing was written"
@@ -171,6 +185,8 @@ def _summary(case: Case, job: Job, restored: Restored, report: dict[str, Any]) -
     if scores := report["psnr"]:
         before = f" (the measurement: {scores['measurement']:.2f} dB)" if "measurement" in scores else ""
         text += f", PSNR {scores['result']:.2f} dB{before}"
+    if adaptation := adapting.text(case):
+        text += f"\n{adaptation}"
     if case.severity is not None:
         text += f"\n{_begins(case)}"
     if case.entry is not None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from pellucid.account import uncounted
 from pellucid.blind import estimated_specs, needs_operator, severity_for
 from pellucid.budget import Forecast, survey
+from pellucid.cli import adapting
 from pellucid.cli.dirac import DIRAC, Entry, entry
 from pellucid.cli.settings import Setup
 from pellucid.cli.sinograms import gives_pictures
@@ -46,6 +47,7 @@ class Case:
         operator, preset, method, prior: made for it.
         nfe: network calls that the method is set to; 0 if it makes none.
         estimated: the operator, where a number of it was told from the measurement.
+        learned: what the prior was adapted to, once it has been.
     """
 
     setup: Setup
@@ -56,6 +58,7 @@ class Case:
     method: Method
     prior: Prior
     estimated: Spec | None = None
+    learned: adapting.Learned | None = None
 
     @classmethod
     def make(cls, setup: Setup, picture: Picture) -> Case:
@@ -81,6 +84,7 @@ class Case:
             nfe = method.steps(setup.prior.process)
         case = cls(setup, picture, operator, preset, nfe or 0, method, tiled(setup.prior, shape), estimated)
         method.check(case.problem(1), case.prior)
+        adapting.require_fit(case)
         return case
 
     @cached_property

@@ -52,6 +52,39 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a picture on
 PriorName = Annotated[str, typer.Option("--prior", help="A name from `pellucid list priors`, or a folder.")]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps; auto takes a GPU where there is one.")]
 Nfe = Annotated[int | None, typer.Option(help="Network calls; the method's own number if not given.")]
+Adapt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INDEX",
+        help="Adapt the prior to each picture (ADIR): to those of `pellucid index build` that are most like it.",
+    ),
+]
+Neighbours = Annotated[int | None, typer.Option(help="How many of the index's pictures are learned from; 20.")]
+AdaptSteps = Annotated[
+    int | None, typer.Option(help="Of the adaptation; 400. --seconds limits what comes after it alone.")
+]
+AdaptLr = Annotated[float | None, typer.Option(help="Its rate; 1e-4.")]
+AdaptOwn = Annotated[
+    bool, typer.Option("--adapt-own", help="Adapt to the measurement itself, A^+ y, too; alone without --adapt.")
+]
+AdaptQuery = Annotated[
+    str | None,
+    typer.Option(help="What is looked for: y (A^+ y), or both: the mean of it and of a first reconstruction."),
+]
+AdapterFile = Annotated[
+    Path | None, typer.Option("--adapter", help="An adapter that --save-adapter wrote, instead of learning one.")
+]
+SaveAdapter = Annotated[
+    Path | None,
+    typer.Option(help="Where the adapter goes: a .safetensors file; for several pictures an existing folder."),
+]
+AdaptCache = Annotated[
+    bool,
+    typer.Option(
+        "--adapt-cache/--no-adapt-cache",
+        help="Keep adapters in $PELLUCID_CACHE/adapters (~/.cache/pellucid), and take those that are there.",
+    ),
+]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="An option of the method; repeatable.")
 ]

@@ -9,6 +9,13 @@ import typer
 
 from pellucid.cli.console import NOTICE, note
 from pellucid.cli.options import (
+    Adapt,
+    AdaptCache,
+    AdapterFile,
+    AdaptLr,
+    AdaptOwn,
+    AdaptQuery,
+    AdaptSteps,
     Depth,
     Device,
     Gain,
@@ -16,11 +23,13 @@ from pellucid.cli.options import (
     Json,
     KeepIdentity,
     MaxSide,
+    Neighbours,
     Nfe,
     Noise,
     OperatorText,
     Output,
     Photons,
+    SaveAdapter,
     Seed,
     Settings,
     Window,
@@ -75,6 +84,15 @@ def restore(
         float | None,
         typer.Option(help="Time limit a picture; what is reached is kept. For flash: aim for all pictures together."),
     ] = None,
+    adapt: Adapt = None,
+    neighbours: Neighbours = None,
+    adapt_steps: AdaptSteps = None,
+    adapt_lr: AdaptLr = None,
+    adapt_own: AdaptOwn = False,
+    adapt_query: AdaptQuery = None,
+    adapter: AdapterFile = None,
+    save_adapter: SaveAdapter = None,
+    adapt_cache: AdaptCache = True,
     max_side: MaxSide = None,
     shape: Annotated[
         str | None, typer.Option(metavar="CxHxW", help="Shape of the picture, where the measurement does not tell it.")
@@ -94,6 +112,7 @@ def restore(
     json: Json = False,
 ) -> None:
     """Restore pictures: each is a measurement y = A(x) + noise, the result is an x."""
+    from pellucid.cli.adapting import places, wanted
     from pellucid.cli.batch import Outputs, restore_all
     from pellucid.cli.drawing import require_matplotlib
     from pellucid.cli.inputs import jobs, require_identity
@@ -121,18 +140,22 @@ def restore(
         save_memory=save_memory,
         max_nfe=max_nfe,
         optimise=optimise,
+        adapt=wanted(
+            adapt, neighbours, adapt_steps, adapt_lr, adapt_own, adapt_query, adapter, save_adapter, adapt_cache
+        ),
     )
     shown = None if window is None else display_window(window)
     pairs = jobs(pictures, output, "restored", depth)
     require_identity(pairs, keep_identity)
     if tradeoff:
         require_matplotlib()
+    adapters = places(request.adapt, pairs)
     setup = understand(request, pairs[0].source)
     if tradeoff and setup.request.method != "dirac":
         raise ConfigError("--tradeoff draws the way of dirac: -m dirac")
     if setup.request.prior != prior and setup.request.method == "dirac" and not json:
         note(f"prior {setup.request.prior}, which undoes {setup.operator_text}")
-    restore_all(setup, pairs, Outputs(depth, compare, dry_run, json, shown, keep_identity, tradeoff))
+    restore_all(setup, pairs, Outputs(depth, compare, dry_run, json, shown, keep_identity, tradeoff, adapters))
 
 
 restore.__doc__ = f"{restore.__doc__}\n\n{NOTICE}"

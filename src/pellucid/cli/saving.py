@@ -21,14 +21,15 @@ from pellucid.images.ct import CT
 
 def resolved(case: Case) -> dict[str, Any]:
     """Everything that the result depends on, spelled out: a rerun needs nothing else."""
-    options = dict(case.preset.options)
+    options, adapt = dict(case.preset.options), case.setup.request.adapt
     for kind, defaults in case.preset.by_operator.items():
         options |= defaults if isinstance(case.operator, kind) else {}
     options |= case.setup.options
     if "nfe" in options:
         options["nfe"] = case.nfe
     return {
-        **{key: value for key, value in asdict(case.setup.request).items() if key not in ("settings", "nfe")},
+        **{key: value for key, value in asdict(case.setup.request).items() if key not in ("settings", "nfe", "adapt")},
+        **({} if adapt is None else {"adapt": adapt.words | ({} if case.learned is None else case.learned.words)}),
         "operator": case.setup.operator_text,
         **({} if case.estimated is None else {"operator_estimated": str(case.estimated)}),
         "method": case.preset.name,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from pellucid.blind import UNKNOWN, Sought, example, is_sought, needs_operator
 from pellucid.budget import severity_start
+from pellucid.cli import adapting
 from pellucid.cli.dirac import AUTO, DIRAC, SWITCHED_OFF, aimed, is_dirac, prior_for, require_named, shape_of
 from pellucid.errors import CompatibilityError, ConfigError, NeedsCapability, ProblemError
 from pellucid.methods.words import option_value
 from pellucid.start.severity import Severity
 
 if TYPE_CHECKING:
+    from pellucid.cli.adapting import Wanted
     from pellucid.methods import Preset
     from pellucid.operators.base import Operator
     from pellucid.operators.text import Spec
@@ -48,6 +50,7 @@ class Request:
     save_memory: bool = False
     max_nfe: float | None = None
     optimise: str | None = None
+    adapt: Wanted | None = None
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,9 @@ def understand(request: Request, first: Path | None = None) -> Setup:
         budgeted = isinstance(method.start, Severity) and "share" in preset.options
         budgeted = budgeted and (request.max_nfe is not None or request.seconds is not None)
     shape, device = _shape(request.shape), _device(request.device)
+    if request.adapt is not None:
+        adapt = adapting.require_possible(request.adapt, request.method, request.precision)
+        request = replace(request, adapt=adapt)
     if request.prior == AUTO:
         request = replace(request, prior=_prior(request, spec, shape, first))
     prior = load(request.prior, device, request.precision, checkpoint=request.save_memory)
@@ -188,6 +194,8 @@ def understand(request: Request, first: Path | None = None) -> Setup:
             f"--prior {request.prior} is a denoiser for plug-and-play methods, and {preset.name} begins with more "
             f"noise than it was made for; take -m {PLUG_AND_PLAY}, or a diffusion prior such as --prior photo"
         )
+    if request.adapt is not None:
+        prior = adapting.require_adaptable(request.adapt, prior, preset)
     if preset is not None and preset.name == DIRAC:
         name, nfe, words = aimed(request.optimise, getattr(prior, "points", {}), options, preset, request.prior)
         request = replace(request, optimise=name, nfe=request.nfe or nfe)
