@@ -66,9 +66,7 @@ def configuration(kind: str, dimension: int, **options: Any) -> Any:
     if kind == "IVF_RQ":
         return index.IvfRq(**{**common, "num_bits": 1, **options})
     if kind == "IVF_PQ":
-        parts = next(
-            n for n in (dimension // 8, dimension // 4, dimension // 2, dimension, 1) if n and not dimension % n
-        )
+        parts = dimension // next(n for n in (8, 4, 2, 1) if not dimension % n)
         return index.IvfPq(**{**common, "num_sub_vectors": parts, **options})
     if kind == "IVF_HNSW_SQ":
         return index.HnswSq(**{**common, "m": 16, "ef_construction": 100, **options})

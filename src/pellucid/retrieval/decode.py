@@ -83,7 +83,7 @@ def content(path: Path) -> bytes:
 
 
 def reduced(data: bytes, longest: int) -> tuple[bytes, str] | None:
-    """The picture encoded anew (JPEG, quality 95) with this longest side; None where it is no larger than that."""
+    """The picture encoded anew (JPEG, quality 95, 4:4:4) with this longest side; None where it is not larger."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(BytesIO(data), formats=FORMATS) as image:
@@ -94,7 +94,7 @@ def reduced(data: bytes, longest: int) -> tuple[bytes, str] | None:
             turned = Image.fromarray(_bytes_of(upright(array, image.getexif().get(ORIENTATION_TAG, 1))))
     turned.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     out = BytesIO()
-    turned.save(out, "JPEG", quality=95)
+    turned.save(out, "JPEG", quality=95, subsampling=0)  # colours keep their resolution
     return out.getvalue(), "JPEG"
 
 

@@ -34,8 +34,8 @@ from pellucid.retrieval.table import (
 
 THRESHOLD = 20_000  # rows from which on an index is built
 BATCH = 256  # pictures of a version
-NEAR = 0.1  # 1 - cosine of what may be a copy
-SAME = 0.002  # mean squared error of two thumbnails of what is one
+NEAR = 0.25  # 1 - cosine of what may be a copy; docs/retrieval.md says what it was measured on
+SAME = 0.004  # mean squared error of the thumbnails of a copy
 STALE = 0.1  # share of rows that an index may lack
 
 
@@ -127,7 +127,7 @@ class Index:
         """
         made = embedder(embed, device) if isinstance(embed, str) else embed
         wanted = keeping or Keeping()
-        database = connect(uri, options)
+        database = connect(uri, options, make=True)
         about = About(made.name, made.text, made.dimension, made.unit, wanted)
         table, found = create_table(database, uri, about)
         require_same(found, made.name, uri)
@@ -267,7 +267,7 @@ class Index:
 
         Args:
             x: (n, 1 or 3, h, w) in [0, 1]; the copies of any of them are returned.
-            threshold: largest distance of the embeddings; 0.1 (1 - cosine), of the pixel embedder as `same`.
+            threshold: largest distance of the embeddings; 0.25 (1 - cosine), of the pixel embedder as `same`.
             same: largest mean squared error of thumbnails of 16 x 16, whose values are in [0, 1].
         """
         x = x[None] if x.ndim == 3 else x
@@ -369,29 +369,30 @@ class Index:
                 yield replace(made, refused=[*(p for p in part if isinstance(p, Refusal)), *made.refused])
 
     def _twins(self, made: Made) -> dict[str, str]:
-        """{sha256: name of the near-duplicate in the table, or earlier in the batch}."""
+        """{sha256: name of what it is nearly a copy of, in the table or earlier in the batch}."""
         found: dict[str, str] = {}
         small = [np.frombuffer(row["thumbnail"], np.uint8) for row in made.rows]
         scale = 2 if self.about.unit else self.about.dimension
+        tuning, empty = self.tuning, not len(self)
         squares = (made.vectors**2).sum(1)
         inside = (squares[:, None] + squares - 2 * made.vectors @ made.vectors.T) / scale
+        columns = ["name", "sha256", "thumbnail"]
         for n, row in enumerate(made.rows):
-            for other in np.flatnonzero(inside[n, :n] <= self._near):
-                if _error(small[n], small[other]) <= SAME:
-                    found[row["sha256"]] = made.rows[other]["name"]
-                    break
-        if not len(self):
-            return found
-        tuning = self.tuning
-        for n, row in enumerate(made.rows):
-            if row["sha256"] in found:
-                continue
-            near = ann.ask(self._table, made.vectors[n], 3, ["name", "sha256", "thumbnail"], tuning).to_pylist()
-            for one in near:
-                close = one["_distance"] / scale <= self._near and one["sha256"] != row["sha256"]
-                if close and _error(small[n], np.frombuffer(one["thumbnail"], np.uint8)) <= SAME:
-                    found[row["sha256"]] = one["name"]
-                    break
+            near = [] if empty else ann.ask(self._table, made.vectors[n], 3, columns, tuning).to_pylist()
+            twins = [
+                one["name"]
+                for one in near
+                if one["_distance"] / scale <= self._near
+                and one["sha256"] != row["sha256"]
+                and _error(small[n], np.frombuffer(one["thumbnail"], np.uint8)) <= SAME
+            ]
+            twins += [
+                made.rows[other]["name"]
+                for other in np.flatnonzero(inside[n, :n] <= self._near)
+                if made.rows[other]["sha256"] not in found and _error(small[n], small[other]) <= SAME
+            ]
+            if twins:
+                found[row["sha256"]] = twins[0]
         return found
 
     def _neighbour(self, row: dict[str, Any]) -> Neighbour:

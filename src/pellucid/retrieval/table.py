@@ -39,18 +39,29 @@ class About:
     keeping: Keeping
 
 
-def connect(uri: str | Path, options: dict[str, str] | None = None) -> Any:
+HINT = "there is no index at {0}; make one with: pellucid index build FOLDER -o {0}"
+
+
+def connect(uri: str | Path, options: dict[str, str] | None = None, *, make: bool = False) -> Any:
     """The database at a folder, or at an object store (s3://, gs://, az://).
 
+    Args:
+        uri: the place.
+        options: of the object store.
+        make: a folder that is not there is made.
+
     Raises:
-        ConfigError: LanceDB is not installed, or the place cannot be used.
+        ConfigError: LanceDB is not installed, the folder is not there, or the place cannot be used.
     """
     try:
         import lancedb
     except ImportError as error:
         raise ConfigError("indexes need the extra: pip install 'pellucid[retrieval]'") from error
-    if "://" not in str(uri) and Path(uri).exists() and not Path(uri).is_dir():
-        raise ConfigError(f"{uri} is a file; an index is a folder, or a place in an object store")
+    if "://" not in str(uri):
+        if Path(uri).exists() and not Path(uri).is_dir():
+            raise ConfigError(f"{uri} is a file; an index is a folder, or a place in an object store")
+        if not make and not Path(uri).exists():  # or LanceDB would make it
+            raise ConfigError(HINT.format(uri))
     try:
         return lancedb.connect(str(uri), storage_options=options, read_consistency_interval=timedelta(0))
     except (OSError, RuntimeError, ValueError) as error:
@@ -68,10 +79,9 @@ def open_table(database: Any, uri: str | Path) -> tuple[Any, About]:
     Raises:
         ConfigError: there is none, or it is of another program or a later version.
     """
-    hint = "make one with: pellucid index build FOLDER -o " + str(uri)
     try:
         if PICTURES not in names(database):
-            raise ConfigError(f"there is no index at {uri}; {hint}")
+            raise ConfigError(HINT.format(uri))
         table = database.open_table(PICTURES)
         found = table.schema.metadata or {}
     except (OSError, RuntimeError, ValueError) as error:
