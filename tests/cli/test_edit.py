@@ -133,11 +133,15 @@ def test_adaptation_to_what_the_words_say(
     assert ran.code == 0, ran.err
     told = json.loads(ran.out)["adaptation"]
     wanted = [one.name for one in index.search_text("a cat", 2)]
-    assert [one["name"] for one in told["pictures"]] == wanted and told["steps"] == 2
+    assert [one["name"] for one in told["neighbours"]] == wanted and told["steps_taken"] == 2
     before, after, hole = pixels(photo), pixels(tmp_path / "a.png"), pixels(mask) > 127
     assert torch.equal(after[~hole], before[~hole])
     ran = pellucid_(*command, "-o", tmp_path / "b.png", *adapt)
     assert ran.code == 7 and "give --prompt too" in ran.err
+    wordless = Index.create(tmp_path / "wordless", "pixel")
+    wordless.add(tmp_path / "photos")
+    ran = pellucid_(*command, "-p", "a cat", "--adapt", tmp_path / "wordless")
+    assert ran.code == 5 and "no text tower" in ran.err
 
 
 def test_what_is_refused(pellucid_: Command, photo: Path, mask: Path, model: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def index(tmp_path: Path) -> Path:
     for i in range(4):
         Image.fromarray(rng.integers(0, 255, (40, 40, 3), dtype=np.uint8)).save(folder / f"{i}.png")
     made = Index.create(tmp_path / "photos.index", "pixel")
-    made.add(folder)
+    made.add(folder, licence="CC0")
     return tmp_path / "photos.index"
 
 
@@ -99,17 +99,30 @@ def test_adaptation(pellucid_: Command, photo: Path, model: Path, index: Path, t
     command = ("upscale", photo, "--model", model, *QUICK)
     ran = pellucid_(*command, "-o", tmp_path / "a.tif", *adapt, "--save-adapter", adapter, "--json")
     assert ran.code == 0, ran.err
-    told = json.loads(ran.out)["adaptation"]
-    assert told["steps"] == 3 and len(told["pictures"]) == 3 and told["saved"] == str(adapter)
-    assert [one["distance"] for one in told["pictures"]] == sorted(one["distance"] for one in told["pictures"])
-    assert len(told["pictures"][0]["sha256"]) == 64 and told["loss_first"] > 0
+    report = json.loads(ran.out)
+    told, settings = report["adaptation"], report["settings"]["adapt"]
+    assert told["steps_taken"] == 3 and len(told["neighbours"]) == 3 and told["adapter"] == str(adapter)
+    assert [one["distance"] for one in told["neighbours"]] == sorted(one["distance"] for one in told["neighbours"])
+    assert len(told["neighbours"][0]["id"]) == 64 and told["loss_first"] > 0 and told["licences"] == {"CC0": 3}
+    assert settings["neighbours"] == 3 and settings["crop"] == 32 and settings["lr"] == 1e-4
+    assert report["predicted_seconds"] > 0
     again = pellucid_(*command, "-o", tmp_path / "b.tif", "--adapter", adapter)
     plain = pellucid_(*command, "-o", tmp_path / "c.tif")
     assert again.code == plain.code == 0, again.err
     a, b, c = (read(tmp_path / f"{name}.tif").pixels for name in "abc")
     assert torch.equal(a, b) and not torch.equal(a, c)
     shown = pellucid_(*command, "-o", tmp_path / "d.png", *adapt)
-    assert "adapted to 3 pictures in 3 steps" in shown.out
+    assert "adapted to 3 neighbours: 3 steps" in shown.out and "loss" in shown.out and "licences: 3 CC0" in shown.out
+    with Image.open(tmp_path / "d.png") as image:
+        public = json.loads(image.text["pellucid:settings"])["adapt"]
+        assert public["index"] == "photos.index" and public["licences"] == {"CC0": 3}
+        assert "with an adapted network" in image.text["Description"]
+    dry = pellucid_(*command, *adapt, "--dry-run")
+    assert "3 pictures; the nearest is" in dry.out and "of which the adaptation" in dry.out
+    none = pellucid_(*command, "--adapt-steps", "3")
+    assert none.code == 7 and "--adapt-steps is for learning from pictures: add --adapt INDEX" in none.err
+    both = pellucid_(*command, *adapt, "--adapter", adapter)
+    assert both.code == 7 and "give one of them" in both.err
 
 
 def test_what_is_refused(pellucid_: Command, photo: Path, model: Path, tmp_path: Path) -> None:
@@ -129,7 +142,8 @@ def test_what_is_refused(pellucid_: Command, photo: Path, model: Path, tmp_path:
         ((*good, "--tile", "10"), 7, "--tile must be at least 64"),
         ((*good, "--device", "abacus"), 7, "--device abacus"),
         ((*good, "--precision", "half"), 7, "--precision must be"),
-        ((*good, "--save-adapter", tmp_path / "a.st"), 7, "needs --adapt"),
+        ((*good, "--save-adapter", tmp_path / "a.safetensors"), 7, "add --adapt INDEX"),
+        ((*good, "--adapt", tmp_path / "none"), 7, "none"),
         ((*good, "--adapter", tmp_path / "a.st"), 9, "no adapter"),
         ((*good, "--adapter", photo), 9, "no adapter"),
         ((*good, "-o", photo), 10, "would be overwritten"),

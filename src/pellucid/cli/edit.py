@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pellucid.cli.console import NOTICE
-from pellucid.cli.options import Depth, Device, Json, Output, Seed
+from pellucid.cli.options import AdapterFile, AdaptLr, Depth, Device, Json, Output, SaveAdapter, Seed
 from pellucid.cli.upscale import (
-    Adapt,
     AdaptAttention,
     AdaptCrop,
-    AdapterFile,
     AdaptSteps,
     DryRun,
     Eta,
@@ -21,10 +19,18 @@ from pellucid.cli.upscale import (
     Neighbours,
     Precision,
     Reduce,
-    SaveAdapter,
     Steps,
     Tile,
 )
+
+Adapt = Annotated[
+    str | None,
+    typer.Option(
+        metavar="INDEX",
+        help="Adapt the network first (ADIR): to those pictures of `pellucid index build` that the words fit best.",
+        show_default=False,
+    ),
+]
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,9 +66,10 @@ def edit(
     eta: Eta = 0.0,
     seed: Seed = 0,
     adapt: Adapt = None,
-    neighbours: Neighbours = 50,
-    adapt_steps: AdaptSteps = 400,
-    adapt_crop: AdaptCrop = 512,
+    neighbours: Neighbours = None,
+    adapt_steps: AdaptSteps = None,
+    adapt_lr: AdaptLr = None,
+    adapt_crop: AdaptCrop = None,
     adapt_attention: AdaptAttention = False,
     adapter: AdapterFile = None,
     save_adapter: SaveAdapter = None,
@@ -78,12 +85,14 @@ def edit(
 
     pellucid edit photo.png --mask mask.png --prompt "a red boat" --model stable-diffusion-inpainting -o edited.png
     """
+    from pellucid.cli.adapting import places
     from pellucid.cli.inputs import jobs
     from pellucid.errors import ConfigError, ImageFileError
     from pellucid.stable import Inpainter
-    from pellucid.stable.command import Outputs, Request, perform
+    from pellucid.stable.command import Learning, Outputs, Request, perform
     from pellucid.stable.folder import INPAINTER, require_model
 
+    learning = Learning.of(adapt, neighbours, adapt_steps, adapt_lr, adapt_crop, adapt_attention, adapter, save_adapter)
     request = Request(
         model=require_model(model, INPAINTER),
         prompt=prompt,
@@ -96,17 +105,12 @@ def edit(
         max_side=max_side,
         device=device,
         precision=precision,
-        adapt=adapt,
-        neighbours=neighbours,
-        adapt_steps=adapt_steps,
-        adapt_crop=adapt_crop,
-        adapt_attention=adapt_attention,
-        adapter=adapter,
-        save_adapter=save_adapter,
+        learning=learning,
     )
     if image.is_dir():
         raise ImageFileError(f"{image} is a folder; a mask belongs to one picture")
     pairs = jobs([image], output, "edited", depth)
+    adapters = places(learning.asked if learning else None, pairs)
     request.check()
     if adapt is not None and not prompt.strip():
         raise ConfigError("--adapt looks for pictures of what the words say: give --prompt too")
@@ -118,7 +122,7 @@ def edit(
     def prepare(job: Job, picture: Picture) -> Task:
         return task(loaded, request, picture, hole, {"mask": str(mask)})
 
-    perform(request, pairs, Outputs(depth, dry_run, json), prepare)
+    perform(request, pairs, Outputs(depth, dry_run, json, adapters), prepare)
 
 
 def read_mask(path: Path, max_side: int | None) -> Tensor:
@@ -147,6 +151,7 @@ def task(model: Inpainter, request: Request, picture: Picture, mask: Tensor, wor
     from pellucid.errors import ConfigError, ShapeError
     from pellucid.loop import Callback, Result
     from pellucid.stable import InpaintLoss
+    from pellucid.stable.adaptation import CROP
     from pellucid.stable.command import Task
     from pellucid.stable.inpainter import surroundings
 
@@ -191,7 +196,9 @@ def task(model: Inpainter, request: Request, picture: Picture, mask: Tensor, wor
             "seen": [columns.start, rows.start, columns.stop, rows.stop],
         },
         lambda index, k: index.search_text(request.prompt, k),
-        lambda pictures: InpaintLoss(model, pictures, request.prompt, crop=request.adapt_crop),
+        lambda pictures: InpaintLoss(
+            model, pictures, request.prompt, crop=request.learning.crop if request.learning else CROP
+        ),
         run,
         trial,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pellucid.cli.console import NOTICE
-from pellucid.cli.options import Depth, Device, Json, Output, Seed
+from pellucid.cli.options import AdapterFile, AdaptLr, Depth, Device, Json, Output, SaveAdapter, Seed
 
 if TYPE_CHECKING:
     from pellucid.cli.inputs import Job
@@ -35,20 +35,17 @@ Adapt = Annotated[
     str | None,
     typer.Option(
         metavar="INDEX",
-        help="First adapt the network to the nearest pictures of this collection (ADIR; see `pellucid index`).",
+        help="Adapt the network to each picture (ADIR): to those of `pellucid index build` that are most like it.",
         show_default=False,
     ),
 ]
-Neighbours = Annotated[int, typer.Option(help="How many pictures it is adapted to.")]
-AdaptSteps = Annotated[int, typer.Option(help="Steps of the adaptation.")]
-AdaptCrop = Annotated[int, typer.Option(help="Side in pixels of the crops it learns from, six a step; less is faster.")]
+Neighbours = Annotated[int | None, typer.Option(help="How many of its pictures are learned from.", show_default="50")]
+AdaptSteps = Annotated[int | None, typer.Option(help="Of the adaptation.", show_default="400")]
+AdaptCrop = Annotated[
+    int | None,
+    typer.Option(help="Side in pixels of the crops that are learned from, six a step.", show_default="512"),
+]
 AdaptAttention = Annotated[bool, typer.Option("--adapt-attention", help="Adapt attention too, not only convolutions.")]
-AdapterFile = Annotated[
-    Path | None, typer.Option("--adapter", help="Use what --save-adapter wrote before.", show_default=False)
-]
-SaveAdapter = Annotated[
-    Path | None, typer.Option("--save-adapter", help="Keep what the adaptation learned.", show_default=False)
-]
 Precision = Annotated[str, typer.Option(help="auto, float32 or bfloat16.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")]
 
@@ -75,9 +72,10 @@ def upscale(
     ] = False,
     seed: Seed = 0,
     adapt: Adapt = None,
-    neighbours: Neighbours = 50,
-    adapt_steps: AdaptSteps = 400,
-    adapt_crop: AdaptCrop = 512,
+    neighbours: Neighbours = None,
+    adapt_steps: AdaptSteps = None,
+    adapt_lr: AdaptLr = None,
+    adapt_crop: AdaptCrop = None,
     adapt_attention: AdaptAttention = False,
     adapter: AdapterFile = None,
     save_adapter: SaveAdapter = None,
@@ -93,12 +91,14 @@ def upscale(
 
     pellucid upscale photo.png --model stable-diffusion-x4-upscaler -o large.png
     """
+    from pellucid.cli.adapting import places
     from pellucid.cli.inputs import jobs
     from pellucid.errors import ConfigError
     from pellucid.stable import Upscaler
-    from pellucid.stable.command import Outputs, Request, perform
+    from pellucid.stable.command import Learning, Outputs, Request, perform
     from pellucid.stable.folder import UPSCALER, require_model
 
+    learning = Learning.of(adapt, neighbours, adapt_steps, adapt_lr, adapt_crop, adapt_attention, adapter, save_adapter)
     request = Request(
         model=require_model(model, UPSCALER),
         prompt=prompt,
@@ -111,16 +111,11 @@ def upscale(
         max_side=max_side,
         device=device,
         precision=precision,
-        adapt=adapt,
-        neighbours=neighbours,
-        adapt_steps=adapt_steps,
-        adapt_crop=adapt_crop,
-        adapt_attention=adapt_attention,
-        adapter=adapter,
-        save_adapter=save_adapter,
+        learning=learning,
     )
     pairs = jobs(pictures, output, "upscaled", depth)
-    request.check(len(pairs))
+    adapters = places(learning.asked if learning else None, pairs)
+    request.check()
     loaded = Upscaler.load(request.model, request.where, request.autocast)
     if not 0 <= noise_level <= loaded.max_noise_level:
         raise ConfigError(f"--noise-level must be from 0 to {loaded.max_noise_level}, not {noise_level}")
@@ -129,7 +124,7 @@ def upscale(
     def prepare(job: Job, picture: Picture) -> Task:
         return task(loaded, request, picture, words)
 
-    perform(request, pairs, Outputs(depth, dry_run, json), prepare)
+    perform(request, pairs, Outputs(depth, dry_run, json, adapters), prepare)
 
 
 def task(model: Upscaler, request: Request, picture: Picture, words: dict[str, Any]) -> Task:
@@ -143,6 +138,7 @@ def task(model: Upscaler, request: Request, picture: Picture, words: dict[str, A
     from pellucid.noise import SeededNoise
     from pellucid.operators.resize import Bicubic
     from pellucid.stable import UpscaleLoss
+    from pellucid.stable.adaptation import CROP
     from pellucid.stable.command import Task
 
     model = replace(model, parts=request.cut(model.parts))
@@ -172,7 +168,7 @@ def task(model: Upscaler, request: Request, picture: Picture, words: dict[str, A
         model.parts,
         words,
         lambda index, k: index.search_pictures(resize(y[0], shape[1:])[None], k),
-        lambda pictures: UpscaleLoss(model, pictures, request.adapt_crop),
+        lambda pictures: UpscaleLoss(model, pictures, request.learning.crop if request.learning else CROP),
         run,
         lambda tiles: model.prior(y[..., : tiles.side, : tiles.side], SeededNoise([request.seed]), **options),
     )

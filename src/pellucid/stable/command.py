@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,18 +14,19 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from pellucid.account import Cost
 from pellucid.adapt import Adapter, Lora, Training
 from pellucid.adapt.training import Loss
+from pellucid.cli import adapting
 from pellucid.cli.console import NOTICE, duration, note, say
 from pellucid.cli.inputs import Job, require_own
 from pellucid.cli.progress import Watch, bar
 from pellucid.errors import ConfigError, ImageFileError, PellucidError, ProblemError
 from pellucid.images import Picture, choose_depth, read, require_writable, write
-from pellucid.images.atomic import require_folder
 from pellucid.loop import Callback, Result
 from pellucid.prior.base import State
 from pellucid.prior.diffusion import DiffusionPrior
-from pellucid.stable.adaptation import learned
+from pellucid.stable.adaptation import BATCH, CROP, learned
 from pellucid.stable.folder import Parts
 from pellucid.stable.tiles import Tiles
 from pellucid.typing import Shape
@@ -35,7 +36,58 @@ if TYPE_CHECKING:
     from pellucid.retrieval import Index, Neighbour
 
 LONG = 5.0  # seconds; a shorter run needs no announcement
-SMALLEST_TILE = 64  # pixels
+SMALLEST_TILE, SMALLEST_CROP = 64, 8  # pixels
+NEIGHBOURS = 50
+TRAINING = 3  # what a step forwards and backwards costs, in steps forwards
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How the network is adapted.
+
+    Attributes:
+        asked: what both kinds of commands ask for.
+        crop: side of crops in pixels.
+        attention: whether attention is adapted too.
+    """
+
+    asked: adapting.Wanted
+    crop: int = CROP
+    attention: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        index: str | None,
+        neighbours: int | None,
+        steps: int | None,
+        lr: float | None,
+        crop: int | None,
+        attention: bool,
+        adapter: Path | None,
+        save: Path | None,
+    ) -> Learning | None:
+        """The options, understood; None where no adaptation is asked for.
+
+        Raises:
+            ConfigError: options that contradict each other, or are out of their range.
+        """
+        index = None if index == adapting.NONE else index
+        given: dict[str, Any] = {"--neighbours": neighbours, "--adapt-steps": steps, "--adapt-lr": lr}
+        given |= {"--adapt-crop": crop, "--adapt-attention": attention or None, "--save-adapter": save}
+        if index is None and (alone := next((name for name, value in given.items() if value is not None), None)):
+            raise ConfigError(f"{alone} is for learning from pictures: add --adapt INDEX")
+        if crop is not None and crop < SMALLEST_CROP:
+            raise ConfigError(f"--adapt-crop must be at least {SMALLEST_CROP}, not {crop}")
+        found = NEIGHBOURS if index is not None and neighbours is None else neighbours
+        asked = adapting.wanted(index, found, steps, lr, False, None, adapter, save, False)
+        return None if asked is None else cls(asked, CROP if crop is None else crop, attention)
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """For the settings."""
+        words = {key: value for key, value in self.asked.words.items() if key not in ("query", "own")}
+        return words if self.asked.adapter is not None else {**words, "crop": self.crop, "attention": self.attention}
 
 
 @dataclass(frozen=True)
@@ -53,22 +105,16 @@ class Request:
     max_side: int | None
     device: str
     precision: str
-    adapt: str | None
-    neighbours: int
-    adapt_steps: int
-    adapt_crop: int
-    adapt_attention: bool
-    adapter: Path | None
-    save_adapter: Path | None
+    learning: Learning | None = None
 
-    def check(self, pictures: int = 1) -> None:
+    def check(self) -> None:
         """What can be found out before the model is loaded.
 
         Raises:
-            ConfigError: a number is out of its range, options exclude each other, or there is no such index.
-            PriorError: --adapter is no adapter.
+            ConfigError: a number is out of its range, or there is no index, or an empty one.
+            PriorError: peft is not installed, or --adapter is no adapter.
         """
-        least = {"nfe": 1, "neighbours": 1, "adapt_steps": 1, "adapt_crop": 8, "max_side": 8, "tile": SMALLEST_TILE}
+        least = {"nfe": 1, "max_side": 8, "tile": SMALLEST_TILE}
         for name, smallest in least.items():
             value = getattr(self, name)
             if value is not None and value < smallest and not (name == "tile" and value == 0):
@@ -78,20 +124,11 @@ class Request:
             raise ConfigError(f"--guidance must be a number from 0 to 1000, 1 being none, not {self.guidance}")
         if not 0 <= self.eta <= 1:
             raise ConfigError(f"--eta must be a number from 0 to 1, not {self.eta}")
-        if self.adapt is not None and self.adapter is not None:
-            raise ConfigError("--adapt learns an adapter and --adapter reads one: give one of them")
-        if self.save_adapter is not None:
-            if self.adapt is None:
-                raise ConfigError("--save-adapter needs --adapt INDEX, which makes one")
-            if pictures > 1:
-                raise ConfigError("--save-adapter is for one picture: each of several is adapted to by itself")
-            require_folder(self.save_adapter.absolute().parent)
-        if self.adapt is not None:
-            from pellucid.retrieval import Index
-
-            Index.open(self.adapt)
-        if self.adapter is not None:
-            Adapter.load(self.adapter)
+        if self.learning is None:
+            return
+        adapting.require_possible(self.learning.asked, "", self.precision)
+        if self.learning.asked.adapter is not None:
+            Adapter.load(self.learning.asked.adapter)
 
     @property
     def where(self) -> str:
@@ -128,6 +165,7 @@ class Outputs:
     depth: str
     dry_run: bool
     json: bool
+    adapters: Mapping[Path, Path] = field(default_factory=dict)  # by the picture that they are learned for
 
 
 @dataclass(frozen=True)
@@ -184,6 +222,16 @@ class Task:
                 break
         return min(seconds) * self.tiles
 
+    def training_seconds(self, step: float, request: Request) -> float:
+        """Roughly how long an adaptation takes, by what a step of the sampling does (`call_seconds`)."""
+        learning = request.learning
+        if learning is None or learning.asked.index is None:
+            return 0.0
+        _, height, width = self.latents
+        side, codec = self.parts.tiles.side, self.parts.codec
+        passes = self.tiles * min(height, side) * min(width, side) * (1 if request.guidance == 1 else 2)
+        return TRAINING * learning.asked.steps * BATCH * (learning.crop / codec.factor) ** 2 * step / passes
+
 
 def perform(request: Request, jobs: Sequence[Job], outputs: Outputs, prepare: Callable[[Job, Picture], Task]) -> None:
     """All pictures; one that fails does not keep the others from being done.
@@ -233,16 +281,20 @@ def _one(request: Request, job: Job, outputs: Outputs, prepare: Callable[[Job, P
     task = prepare(job, picture)
     task.parts.sampler.method(request.nfe, request.eta).grid.top(task.parts.process)  # refuses too many steps
     settings = _settings(request, task)
-    predicted = request.nfe * task.call_seconds()
+    step, found = task.call_seconds(), _look(request, task)
+    training = task.training_seconds(step, request)
     report: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
-    report |= {"predicted_seconds": round(predicted, 2), "settings": settings}
+    report |= {"predicted_seconds": round(request.nfe * step + training, 2), "settings": settings}
     if outputs.dry_run:
-        say(json.dumps(report) if outputs.json else _plan(report, predicted, request))
+        report |= {} if found is None else {"adaptation": {"neighbours": found.listed}}
+        say(json.dumps(report) if outputs.json else _plan(report, training))
         return
-    if predicted > LONG and not outputs.json:
+    if report["predicted_seconds"] > LONG and not outputs.json:
         tiles = f" in {task.tiles} tiles" if task.tiles > 1 else ""
-        note(f"{job.source.name}{tiles}: about {duration(predicted)}{', and the adaptation' if request.adapt else ''}")
-    network, adaptation = _network(request, task, job.source.name, quiet=outputs.json)
+        part = f", of which the adaptation {duration(training)}" if training else ""
+        note(f"{job.source.name}{tiles}: about {duration(report['predicted_seconds'])}{part}")
+    save = outputs.adapters.get(job.source)
+    network, adaptation = _network(request, task, found, save, job.source.name, quiet=outputs.json)
     with bar(job.source.name, quiet=outputs.json) as (progress, line):
         result = task.run(network, Watch(progress, line, 1, None))
     pixels = result.image[0].cpu()
@@ -250,72 +302,94 @@ def _one(request: Request, job: Job, outputs: Outputs, prepare: Callable[[Job, P
         raise ImageFileError(
             f"{job.source.name}: the result is not finite; try --precision float32, or a smaller --guidance"
         )
-    done = task.picture.with_pixels(pixels)
-    write(job.target, done, chosen, _texts(request, task, settings))
+    if adaptation is not None:
+        settings["adapt"] |= adaptation.learned.words
+    write(job.target, task.picture.with_pixels(pixels), chosen, _texts(request, task, settings))
     report |= {
         "nfe": int(result.nfe.max()),
         "seconds": round(result.seconds, 3),
-        **adaptation,
+        **({} if adaptation is None else {"adaptation": adaptation.report}),
         "notice": NOTICE,
         "total_seconds": round(time.perf_counter() - began, 3),
     }
-    say(json.dumps(report) if outputs.json else _summary(report, task))
+    text = [] if adaptation is None else [adaptation.text]
+    text += [f"with the adapter {settings['adapt']['adapter']}"] if "adapter" in settings.get("adapt", {}) else []
+    say(json.dumps(report) if outputs.json else "\n".join([_summary(report, task), *text]))
 
 
-def _network(request: Request, task: Task, title: str, *, quiet: bool) -> tuple[nn.Module, dict[str, Any]]:
+@dataclass(frozen=True)
+class Adapted:
+    """An adaptation that was made.
+
+    Attributes:
+        learned: from what, and what it took.
+        first, last: the mean loss of the first and of the last tenth of the steps.
+    """
+
+    learned: adapting.Learned
+    first: float
+    last: float
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """For --json."""
+        told = {key: value for key, value in self.learned.report.items() if key not in ("own", "cached")}
+        return {**told, "loss_first": self.first, "loss_last": self.last}
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        head, *rest = self.learned.text.splitlines()
+        return "\n".join([f"{head}; loss {self.first:.4g} at first, {self.last:.4g} at last", *rest])
+
+
+def _look(request: Request, task: Task) -> adapting.Found | None:
+    """The nearest pictures; None where none are asked for."""
+    if request.learning is None or request.learning.asked.index is None:
+        return None
+    began, asked = time.perf_counter(), request.learning.asked
+    assert asked.index is not None
+    neighbours = task.find(adapting.opened(asked.index), asked.neighbours)
+    # As bytes they take a quarter of the memory.
+    pictures = tuple((255 * neighbour.picture()).round().to(torch.uint8) for neighbour in neighbours)
+    return adapting.Found(tuple(neighbours), pictures, time.perf_counter() - began)
+
+
+def _network(
+    request: Request, task: Task, found: adapting.Found | None, save: Path | None, title: str, *, quiet: bool
+) -> tuple[nn.Module, Adapted | None]:
     """The network, adapted if that was asked for, and what is to be reported of it."""
-    unet = task.parts.unet
-    if request.adapter is not None:
-        adapter = Adapter.load(request.adapter)
-        return adapter.into(unet), {"adapter": str(request.adapter)}
-    if request.adapt is None:
-        return unet, {}
-    from pellucid.retrieval import Index
-
-    found = task.find(Index.open(request.adapt, device=task.parts.device), request.neighbours)
-    if not found:
-        raise ConfigError(f"--adapt {request.adapt}: the index is empty; pellucid index add puts pictures into it")
-    pictures = [(255 * neighbour.picture()).round().to(torch.uint8) for neighbour in found]  # a quarter of the memory
-    training = Training(steps=request.adapt_steps, seed=request.seed)
-    with bar(f"{title}: adapting to {len(pictures)} pictures", quiet=quiet) as (progress, line):
+    unet, learning = task.parts.unet, request.learning
+    if learning is None:
+        return unet, None
+    if learning.asked.adapter is not None:
+        return Adapter.load(learning.asked.adapter).into(unet), None
+    assert found is not None
+    training = Training(learning.asked.steps, learning.asked.lr, request.seed)
+    with bar(f"{title}, adaptation", quiet=quiet) as (progress, line):
 
         def watch(step: int, loss: float) -> None:
             progress.update(line, completed=step, total=training.steps, calls=f"loss {loss:.4f}")
 
-        style = Lora(attention=request.adapt_attention)
-        adapter = learned(task.parts, task.loss(pictures), style, training, watch=watch)
-    told = _told(adapter, found)
-    if request.save_adapter is not None:
-        about = {**adapter.about, "model": request.model.name, "pictures": told["pictures"]}
-        Adapter(adapter.style, adapter.state, about).save(request.save_adapter)
-        told["saved"] = str(request.save_adapter)
-    return adapter.into(unet), {"adaptation": told}
-
-
-def _told(adapter: Adapter, found: Sequence[Neighbour]) -> dict[str, Any]:
-    """What an adaptation was made of and how it went; losses are means over its first and last tenth."""
-    losses = [float(value) for value in adapter.about["losses"]]
+        style = Lora(attention=learning.attention)
+        adapter = learned(task.parts, task.loss(found.pictures), style, training, watch=watch)
+    if save is not None:
+        about = {**adapter.about, "model": request.model.name, "neighbours": found.listed}
+        Adapter(adapter.style, adapter.state, about).save(save)
+    cost = Cost(int(adapter.about["steps"]), float(adapter.about["seconds"]))
+    losses = [float(value) for value in adapter.about["losses"]] or [0.0]
     tenth = max(1, len(losses) // 10)
-    return {
-        "pictures": [
-            {"name": one.name, "sha256": one.sha256, "licence": one.licence, "distance": round(one.distance, 4)}
-            for one in found
-        ],
-        "steps": len(losses),
-        "loss_first": sum(losses[:tenth]) / tenth,
-        "loss_last": sum(losses[-tenth:]) / tenth,
-        "seconds": round(float(adapter.about["seconds"]), 3),
-    }
+    first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
+    return adapter.into(unet), Adapted(adapting.Learned(found, False, cost, save), first, last)
 
 
 def _settings(request: Request, task: Task) -> dict[str, Any]:
     """Everything that the result depends on, spelled out."""
-    given = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(request).items()}
-    if request.adapt is None:
-        given = {key: value for key, value in given.items() if not key.startswith(("adapt_", "neighbours"))}
+    given = {key: value for key, value in vars(request).items() if key not in ("tile", "learning")}
     return {
-        **{key: value for key, value in given.items() if key not in ("save_adapter", "tile")},
+        **{key: str(value) if isinstance(value, Path) else value for key, value in given.items()},
         **task.settings,
+        **({} if request.learning is None else {"adapt": request.learning.words}),
         "image_shape": list(task.shape),
         "tiles": task.tiles,
         "device": task.parts.device,
@@ -324,12 +398,14 @@ def _settings(request: Request, task: Task) -> dict[str, Any]:
 
 
 def _texts(request: Request, task: Task, settings: dict[str, Any]) -> dict[str, str]:
-    """The comments that go into the file; of folders only the names."""
+    """The comments that go into the file; of folders only the names, as folders are named after people."""
     public = {**settings, "model": request.model.name}
-    for key in ("adapter", "adapt", "mask"):
-        if public.get(key):
-            public[key] = Path(str(public[key])).name
-    how = " with an adapted network" if request.adapt or request.adapter else ""
+    if "mask" in public:
+        public["mask"] = Path(str(public["mask"])).name
+    if "adapt" in public:
+        places = {key: Path(str(public["adapt"][key])).name for key in ("adapter", "index") if key in public["adapt"]}
+        public["adapt"] = {**public["adapt"], **places}
+    how = " with an adapted network" if request.learning else ""
     return {
         "Software": f"pellucid {settings['version']}",
         "Description": f"{task.verb.capitalize()} by pellucid {settings['version']}: model {request.model.name}{how}",
@@ -339,25 +415,21 @@ def _texts(request: Request, task: Task, settings: dict[str, Any]) -> dict[str, 
     }
 
 
-def _plan(report: dict[str, Any], predicted: float, request: Request) -> str:
+def _plan(report: dict[str, Any], training: float) -> str:
     lines = {
         "input": report["input"],
         "output": report["output"],
-        **{key: value for key, value in report["settings"].items() if value not in (None, "")},
-        "predicted time": duration(predicted) + (", and the adaptation" if request.adapt else ""),
+        **{key: value for key, value in report["settings"].items() if value not in (None, "") and key != "adapt"},
+        **{f"adapt {key}": value for key, value in report["settings"].get("adapt", {}).items()},
     }
+    if found := report.get("adaptation", {}).get("neighbours"):
+        lines["adapts to"] = f"{len(found)} pictures; the nearest is {found[0]['name']} at {found[0]['distance']:.3g}"
+    part = f", of which the adaptation {duration(training)}" if training else ""
+    lines["predicted time"] = f"{duration(report['predicted_seconds'])}{part}"
     return "\n".join(f"{key:18s} {value}" for key, value in lines.items()) + "\nnothing was written"
 
 
 def _summary(report: dict[str, Any], task: Task) -> str:
     _, height, width = task.shape
-    text = f"{report['output']}: {task.verb}, {width} x {height}, {report['nfe']} network calls"
-    text += f", {duration(report['seconds'])}"
-    if told := report.get("adaptation"):
-        text += (
-            f"\nadapted to {len(told['pictures'])} pictures in {told['steps']} steps, {duration(told['seconds'])}: "
-            f"loss {told['loss_first']:.4g}, at the end {told['loss_last']:.4g}"
-        )
-        if "saved" in told:
-            text += f"\n{told['saved']}: the adapter, for --adapter"
-    return text
+    calls, took = f"{report['nfe']} network calls", duration(report["seconds"])
+    return f"{report['output']}: {task.verb}, {width} x {height}, {calls}, {took}"
