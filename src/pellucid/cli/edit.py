@@ -89,8 +89,9 @@ def edit(
     from pellucid.cli.inputs import jobs
     from pellucid.errors import ConfigError, ImageFileError
     from pellucid.stable import Inpainter
-    from pellucid.stable.command import Learning, Outputs, Request, perform
+    from pellucid.stable.command import Outputs, Request, perform, read_photo
     from pellucid.stable.folder import INPAINTER, require_model
+    from pellucid.stable.learning import Learning
 
     learning = Learning.of(adapt, neighbours, adapt_steps, adapt_lr, adapt_crop, adapt_attention, adapter, save_adapter)
     request = Request(
@@ -117,6 +118,7 @@ def edit(
     if pairs[0].target.resolve() == mask.resolve():
         raise ImageFileError(f"{mask} is the mask and would be overwritten; choose another output")
     hole = read_mask(mask, max_side)
+    require_fit(hole, read_photo(image, max_side))
     loaded = Inpainter.load(request.model, request.where, request.autocast)
 
     def prepare(job: Job, picture: Picture) -> Task:
@@ -141,6 +143,22 @@ def read_mask(path: Path, max_side: int | None) -> Tensor:
     return (grey > 0.5)[None].float()
 
 
+def require_fit(mask: Tensor, picture: Picture) -> None:
+    """Whether a mask is one for this picture.
+
+    Raises:
+        ShapeError: it has another size.
+        ConfigError: it is empty.
+    """
+    from pellucid.errors import ConfigError, ShapeError
+
+    (a, b), (c, d) = mask.shape[-2:], picture.pixels.shape[-2:]
+    if (a, b) != (c, d):
+        raise ShapeError(f"the mask has {b} x {a} pixels and the picture {d} x {c} (width x height); make them equal")
+    if not bool(mask.any()):
+        raise ConfigError("the mask is black all over: nothing is to be made anew; white is where it is")
+
+
 def task(model: Inpainter, request: Request, picture: Picture, mask: Tensor, words: dict[str, Any]) -> Task:
     """One picture to be edited."""
     from dataclasses import replace
@@ -148,7 +166,6 @@ def task(model: Inpainter, request: Request, picture: Picture, mask: Tensor, wor
     import torch
     from torch import nn
 
-    from pellucid.errors import ConfigError, ShapeError
     from pellucid.loop import Callback, Result
     from pellucid.stable import InpaintLoss
     from pellucid.stable.adaptation import CROP
@@ -157,11 +174,6 @@ def task(model: Inpainter, request: Request, picture: Picture, mask: Tensor, wor
 
     model = replace(model, parts=request.cut(model.parts))
     image = picture.pixels[None]
-    if mask.shape[-2:] != image.shape[-2:]:
-        (a, b), (c, d) = mask.shape[-2:], image.shape[-2:]
-        raise ShapeError(f"the mask has {b} x {a} pixels and the picture {d} x {c} (width x height); make them equal")
-    if not bool(mask.any()):
-        raise ConfigError("the mask is black all over: nothing is to be made anew; white is where it is")
     options: dict[str, Any] = {
         "prompt": request.prompt,
         "negative": request.negative,

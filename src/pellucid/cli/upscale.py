@@ -95,8 +95,9 @@ def upscale(
     from pellucid.cli.inputs import jobs
     from pellucid.errors import ConfigError
     from pellucid.stable import Upscaler
-    from pellucid.stable.command import Learning, Outputs, Request, perform
+    from pellucid.stable.command import Outputs, Request, perform
     from pellucid.stable.folder import UPSCALER, require_model
+    from pellucid.stable.learning import Learning
 
     learning = Learning.of(adapt, neighbours, adapt_steps, adapt_lr, adapt_crop, adapt_attention, adapter, save_adapter)
     request = Request(

@@ -1,4 +1,4 @@
-"""What `pellucid upscale` and `pellucid edit` share: what was asked for, adaptation, the run, and the report."""
+"""What `pellucid upscale` and `pellucid edit` share: what was asked for, the run, and the report."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from pellucid.account import Cost
-from pellucid.adapt import Adapter, Lora, Training
+from pellucid.adapt import Adapter
 from pellucid.adapt.training import Loss
 from pellucid.cli import adapting
 from pellucid.cli.console import NOTICE, duration, note, say
@@ -26,8 +25,9 @@ from pellucid.images import Picture, choose_depth, read, require_writable, write
 from pellucid.loop import Callback, Result
 from pellucid.prior.base import State
 from pellucid.prior.diffusion import DiffusionPrior
-from pellucid.stable.adaptation import BATCH, CROP, learned
+from pellucid.stable.adaptation import BATCH
 from pellucid.stable.folder import Parts
+from pellucid.stable.learning import Learning, adapted, look
 from pellucid.stable.tiles import Tiles
 from pellucid.typing import Shape
 from pellucid.zoo import fast_dtype
@@ -36,58 +36,8 @@ if TYPE_CHECKING:
     from pellucid.retrieval import Index, Neighbour
 
 LONG = 5.0  # seconds; a shorter run needs no announcement
-SMALLEST_TILE, SMALLEST_CROP = 64, 8  # pixels
-NEIGHBOURS = 50
+SMALLEST_TILE = 64  # pixels
 TRAINING = 3  # what a step forwards and backwards costs, in steps forwards
-
-
-@dataclass(frozen=True)
-class Learning:
-    """How the network is adapted.
-
-    Attributes:
-        asked: what both kinds of commands ask for.
-        crop: side of crops in pixels.
-        attention: whether attention is adapted too.
-    """
-
-    asked: adapting.Wanted
-    crop: int = CROP
-    attention: bool = False
-
-    @classmethod
-    def of(
-        cls,
-        index: str | None,
-        neighbours: int | None,
-        steps: int | None,
-        lr: float | None,
-        crop: int | None,
-        attention: bool,
-        adapter: Path | None,
-        save: Path | None,
-    ) -> Learning | None:
-        """The options, understood; None where no adaptation is asked for.
-
-        Raises:
-            ConfigError: options that contradict each other, or are out of their range.
-        """
-        index = None if index == adapting.NONE else index
-        given: dict[str, Any] = {"--neighbours": neighbours, "--adapt-steps": steps, "--adapt-lr": lr}
-        given |= {"--adapt-crop": crop, "--adapt-attention": attention or None, "--save-adapter": save}
-        if index is None and (alone := next((name for name, value in given.items() if value is not None), None)):
-            raise ConfigError(f"{alone} is for learning from pictures: add --adapt INDEX")
-        if crop is not None and crop < SMALLEST_CROP:
-            raise ConfigError(f"--adapt-crop must be at least {SMALLEST_CROP}, not {crop}")
-        found = NEIGHBOURS if index is not None and neighbours is None else neighbours
-        asked = adapting.wanted(index, found, steps, lr, False, None, adapter, save, False)
-        return None if asked is None else cls(asked, CROP if crop is None else crop, attention)
-
-    @property
-    def words(self) -> dict[str, Any]:
-        """For the settings."""
-        words = {key: value for key, value in self.asked.words.items() if key not in ("query", "own")}
-        return words if self.asked.adapter is not None else {**words, "crop": self.crop, "attention": self.attention}
 
 
 @dataclass(frozen=True)
@@ -281,7 +231,7 @@ def _one(request: Request, job: Job, outputs: Outputs, prepare: Callable[[Job, P
     task = prepare(job, picture)
     task.parts.sampler.method(request.nfe, request.eta).grid.top(task.parts.process)  # refuses too many steps
     settings = _settings(request, task)
-    step, found = task.call_seconds(), _look(request, task)
+    step, found = task.call_seconds(), look(request.learning, task.find)
     training = task.training_seconds(step, request)
     report: dict[str, Any] = {"input": str(job.source), "output": str(job.target)}
     report |= {"predicted_seconds": round(request.nfe * step + training, 2), "settings": settings}
@@ -294,7 +244,17 @@ def _one(request: Request, job: Job, outputs: Outputs, prepare: Callable[[Job, P
         part = f", of which the adaptation {duration(training)}" if training else ""
         note(f"{job.source.name}{tiles}: about {duration(report['predicted_seconds'])}{part}")
     save = outputs.adapters.get(job.source)
-    network, adaptation = _network(request, task, found, save, job.source.name, quiet=outputs.json)
+    network, adaptation = adapted(
+        task.parts,
+        request.learning,
+        found,
+        task.loss,
+        request.seed,
+        model=request.model.name,
+        save=save,
+        title=job.source.name,
+        quiet=outputs.json,
+    )
     with bar(job.source.name, quiet=outputs.json) as (progress, line):
         result = task.run(network, Watch(progress, line, 1, None))
     pixels = result.image[0].cpu()
@@ -315,72 +275,6 @@ def _one(request: Request, job: Job, outputs: Outputs, prepare: Callable[[Job, P
     text = [] if adaptation is None else [adaptation.text]
     text += [f"with the adapter {settings['adapt']['adapter']}"] if "adapter" in settings.get("adapt", {}) else []
     say(json.dumps(report) if outputs.json else "\n".join([_summary(report, task), *text]))
-
-
-@dataclass(frozen=True)
-class Adapted:
-    """An adaptation that was made.
-
-    Attributes:
-        learned: from what, and what it took.
-        first, last: the mean loss of the first and of the last tenth of the steps.
-    """
-
-    learned: adapting.Learned
-    first: float
-    last: float
-
-    @property
-    def report(self) -> dict[str, Any]:
-        """For --json."""
-        told = {key: value for key, value in self.learned.report.items() if key not in ("own", "cached")}
-        return {**told, "loss_first": self.first, "loss_last": self.last}
-
-    @property
-    def text(self) -> str:
-        """For people."""
-        head, *rest = self.learned.text.splitlines()
-        return "\n".join([f"{head}; loss {self.first:.4g} at first, {self.last:.4g} at last", *rest])
-
-
-def _look(request: Request, task: Task) -> adapting.Found | None:
-    """The nearest pictures; None where none are asked for."""
-    if request.learning is None or request.learning.asked.index is None:
-        return None
-    began, asked = time.perf_counter(), request.learning.asked
-    assert asked.index is not None
-    neighbours = task.find(adapting.opened(asked.index), asked.neighbours)
-    # As bytes they take a quarter of the memory.
-    pictures = tuple((255 * neighbour.picture()).round().to(torch.uint8) for neighbour in neighbours)
-    return adapting.Found(tuple(neighbours), pictures, time.perf_counter() - began)
-
-
-def _network(
-    request: Request, task: Task, found: adapting.Found | None, save: Path | None, title: str, *, quiet: bool
-) -> tuple[nn.Module, Adapted | None]:
-    """The network, adapted if that was asked for, and what is to be reported of it."""
-    unet, learning = task.parts.unet, request.learning
-    if learning is None:
-        return unet, None
-    if learning.asked.adapter is not None:
-        return Adapter.load(learning.asked.adapter).into(unet), None
-    assert found is not None
-    training = Training(learning.asked.steps, learning.asked.lr, request.seed)
-    with bar(f"{title}, adaptation", quiet=quiet) as (progress, line):
-
-        def watch(step: int, loss: float) -> None:
-            progress.update(line, completed=step, total=training.steps, calls=f"loss {loss:.4f}")
-
-        style = Lora(attention=learning.attention)
-        adapter = learned(task.parts, task.loss(found.pictures), style, training, watch=watch)
-    if save is not None:
-        about = {**adapter.about, "model": request.model.name, "neighbours": found.listed}
-        Adapter(adapter.style, adapter.state, about).save(save)
-    cost = Cost(int(adapter.about["steps"]), float(adapter.about["seconds"]))
-    losses = [float(value) for value in adapter.about["losses"]] or [0.0]
-    tenth = max(1, len(losses) // 10)
-    first, last = (sum(part) / tenth for part in (losses[:tenth], losses[-tenth:]))
-    return adapter.into(unet), Adapted(adapting.Learned(found, False, cost, save), first, last)
 
 
 def _settings(request: Request, task: Task) -> dict[str, Any]:

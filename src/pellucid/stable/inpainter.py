@@ -102,7 +102,7 @@ class Inpainter:
         _require_mask(image, mask)
         image, mask = (part.to(self.parts.device) for part in (image, mask))
         with torch.no_grad():
-            shown = self.shown(image.expand(-1, 3, -1, -1), mask)
+            shown = self.shown(image.clamp(0, 1).expand(-1, 3, -1, -1), mask)
         return self.parts.prior(shown, prompt, negative, guidance)
 
     def edit(
