@@ -76,8 +76,8 @@ def test_what_the_mean_carries_holds_on_coarse_grids() -> None:
     """sqrt(1 - abar_s) eps is more than the mean of a coarse step carries, and the difference is taken for data."""
     coarse, paper = (gap(methods.adir(nfe=50, carried=kind), "identity") for kind in ("mean", "paper"))
     assert abs(coarse) < 0.4 and paper < -1
-    fine = [gap(methods.adir(nfe=1000, carried=kind), "identity") for kind in ("mean", "paper")]
-    assert abs(fine[0] - fine[1]) < 0.1
+    fine = [gap(methods.adir(nfe=500, carried=kind), "identity") for kind in ("mean", "paper")]
+    assert abs(fine[0] - fine[1]) < 0.15
 
 
 def test_taking_x_t_for_x_0_is_no_posterior() -> None:

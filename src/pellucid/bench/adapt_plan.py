@@ -95,6 +95,11 @@ class AdaptPlan:
         return Adaptation(style, training, self.batch, self.crop, self.own, float(self.held_out))
 
     @property
+    def of_measurement(self) -> bool:
+        """Whether the adapter depends on y; if not, all tasks share it."""
+        return self.own or self.pick == "neighbours" and self.query != "truth"
+
+    @property
     def settings(self) -> dict[str, Any]:
         """All but where the pictures lie: what the result depends on beside them."""
         return {name: value for name, value in asdict(self).items() if name not in PLACES}

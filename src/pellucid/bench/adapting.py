@@ -10,7 +10,6 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Collection as Names
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -59,15 +58,14 @@ class Collection:
     ids: tuple[str, ...]
     fingerprint: str
 
-    def nearest(self, vector: Tensor, k: int, among: Names[str] | None = None) -> list[Neighbour]:
+    def nearest(self, vector: Tensor, k: int) -> list[Neighbour]:
         """The k nearest, nearest first, by comparing with every one.
 
         Args:
             vector: (d,), of the index's embedder.
             k: how many; fewer where there are fewer.
-            among: ids that come into question, all if not given.
         """
-        allowed, found = set(self.ids if among is None else among), Nearest(vector.detach().cpu().numpy()[None], k)
+        allowed, found = set(self.ids), Nearest(vector.detach().cpu().numpy()[None], k)
         for batch in batches(self.index.table, [KEY, COLUMN]):
             keys = batch.column(KEY).to_pylist()
             if places := [place for place, key in enumerate(keys) if key in allowed]:
@@ -108,27 +106,42 @@ class Case:
         image: the picture.
         problem: the measurement, (1, ...).
         prior: the prior as it is.
+        version: of the collection.
     """
 
     data: Data
     image: Image
     problem: Problem
     prior: Prior
+    version: int
 
 
-def collection(table: AdaptPlan) -> Collection | None:
+def version(table: AdaptPlan) -> int:
+    """Which version of its collection there is now, so that an experiment sees the same one to its end; 0 for none.
+
+    Raises:
+        ConfigError: there is no index.
+    """
+    return int(_live(table.collection).table.version) if table.pick in OF_COLLECTIONS else 0
+
+
+def collection(table: AdaptPlan, at: int | None = None) -> Collection | None:
     """What the table allows of its index; None where it has none.
+
+    Args:
+        table: of the plan.
+        at: the index's version, see `version`; the latest if not given.
 
     Raises:
         ConfigError: there is no index, it is of another embedder, or it allows fewer pictures than are wanted.
     """
     if table.pick not in OF_COLLECTIONS:
         return None
-    index = _index(table.collection)
-    kind = table.embedder
+    place = (table.collection, version(table) if at is None else at)
+    index, kind = _index(*place), table.embedder
     if kind and kind not in (index.about.embedder, index.about.embedder.partition(":")[0]):
         raise ConfigError(f"{table.collection} is of the embedder {index.about.embedder}, not of {kind}")
-    chosen = _chosen(table.collection, index.table.version, table.collection_match, table.collection_size, table.seed)
+    chosen = _chosen(*place, table.collection_match, table.collection_size, table.seed)
     if len(chosen.ids) < table.neighbours:
         part = f" of them {len(chosen.ids)} allowed," if len(chosen.ids) < len(index) else ""
         raise ConfigError(
@@ -137,9 +150,9 @@ def collection(table: AdaptPlan) -> Collection | None:
     return chosen
 
 
-def identity(table: AdaptPlan) -> list[Any]:
+def identity(table: AdaptPlan, at: int | None = None) -> list[Any]:
     """What an adapted row's key has beside that of the row without: settings, and the collection by its content."""
-    found = collection(table)
+    found = collection(table, at)
     return [table.settings, found.fingerprint if found else ""]
 
 
@@ -251,7 +264,7 @@ def adapted_prior(table: AdaptPlan, case: Case, key: str, folder: Path) -> tuple
 
 
 def _learned(table: AdaptPlan, case: Case) -> Adapter:
-    material, found = _material(table, case), collection(table)
+    material, found = _material(table, case), collection(table, case.version)
     began = time.perf_counter()
     pictures = [picture.to(case.problem.y.device) for picture in material.pictures]
     assert isinstance(case.prior, DiffusionPrior)
@@ -271,12 +284,16 @@ def _material(table: AdaptPlan, case: Case) -> Material:
     if table.pick == "truth-surroundings":
         corners = surroundings(case.data, case.image)
         return Material(corners, CORNERS, None, time.perf_counter() - began)
-    chosen = collection(table)
+    chosen = collection(table, case.version)
     if chosen is None:
         return Material((), (), None, 0.0)
-    among = chosen.random(table.neighbours, number("neighbours", table.seed, case.image.name))
+    if table.pick == "random":  # in an order of their own, so that nothing depends on the measurement
+        drawn = chosen.random(table.neighbours, number("neighbours", table.seed, case.image.name))
+        taken = _fetched(chosen.index, dict.fromkeys(drawn, 0.0))
+        names = [one.name for one in taken]
+        return Material([one.picture() for one in taken], names, None, time.perf_counter() - began)
     vector = chosen.index.embed(_query(table, case).cpu())
-    found = chosen.nearest(vector, table.neighbours, among if table.pick == "random" else None)
+    found = chosen.nearest(vector, table.neighbours)
     seconds = time.perf_counter() - began
     return Material([one.picture() for one in found], [one.name for one in found], found[0].distance, seconds)
 
@@ -317,14 +334,22 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 @lru_cache(maxsize=4)
-def _index(uri: str) -> Index:
+def _live(uri: str) -> Index:
     return Index.open(uri)
+
+
+@lru_cache(maxsize=8)
+def _index(uri: str, version: int) -> Index:
+    """As it was in that version, whatever is added to it meanwhile."""
+    index = Index.open(uri)
+    index.table.checkout(version)
+    return index
 
 
 @lru_cache(maxsize=16)
 def _chosen(uri: str, version: int, match: str, size: int, seed: int) -> Collection:
     """Read once for each version of the table."""
-    index, wanted = _index(uri), re.compile(match)
+    index, wanted = _index(uri, version), re.compile(match)
     ids: list[str] = []
     for batch in batches(index.table, [KEY, "name"]):
         pairs = zip(batch.column(KEY).to_pylist(), batch.column("name").to_pylist(), strict=True)
@@ -338,7 +363,7 @@ def _chosen(uri: str, version: int, match: str, size: int, seed: int) -> Collect
 @lru_cache(maxsize=4096)
 def _copies(uri: str, version: int, data: Data, path: Path) -> tuple[tuple[str, str], ...]:
     """(name, id) of the index's pictures that nearly are the file's, or what the experiment cuts out of it."""
-    index = _index(uri)
+    index = _index(uri, version)
     views = [load(replace(data, size=None, crop="none"), path), load(data, path)]
     found = {one.sha256: one.name for view in views for one in index.near_duplicates(view)}
     return tuple((name, key) for key, name in found.items())

@@ -131,9 +131,9 @@ def _prior(job: Job, setting: Setting, problem: Problem) -> tuple[Prior, dict[st
         return prior, {}
     (image,) = job.images
     table = plan.adapt[job.run.adapt]
-    depends = [setting.fingerprints[job.prior], setting.precision, adapting.identity(table)]
-    key = adapter(depends, plan.data, job.level, image)
-    case = adapting.Case(plan.data, image, problem, prior)
+    depends = [setting.fingerprints[job.prior], setting.precision, adapting.identity(table, job.collection)]
+    key = adapter(depends, plan.data, job.level if table.of_measurement else None, image)
+    case = adapting.Case(plan.data, image, problem, prior, job.collection)
     return adapting.adapted_prior(table, case, key, setting.adapters)
 
 

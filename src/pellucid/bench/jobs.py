@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pellucid import methods
@@ -72,6 +72,7 @@ class Job:
         seed: of the method.
         images: the pictures.
         keys: of their rows.
+        collection: the version of the collection that the prior is adapted by; 0 for none.
     """
 
     prior: str
@@ -80,6 +81,7 @@ class Job:
     seed: int
     images: tuple[Image, ...]
     keys: tuple[str, ...]
+    collection: int = 0
 
     @property
     def name(self) -> str:
@@ -89,7 +91,7 @@ class Job:
     def only(self, keys: set[str]) -> Job:
         """The part of it that has these keys."""
         kept = [(i, k) for i, k in zip(self.images, self.keys, strict=True) if k in keys]
-        return Job(self.prior, self.level, self.run, self.seed, tuple(i for i, _ in kept), tuple(k for _, k in kept))
+        return replace(self, images=tuple(i for i, _ in kept), keys=tuple(k for _, k in kept))
 
 
 def runs(plan: Plan, task: str) -> Iterator[Run]:
@@ -133,6 +135,8 @@ def jobs(
         precision: of the network.
         options: (run, level) -> all options that the method runs with there.
     """
+    used = {method.adapt for method in plan.method if method.adapt}
+    versions = {name: adapting.version(plan.adapt[name]) for name in sorted(used)}
     for prior, fingerprint in priors.items():
         for level in levels(plan):
             for run in (r for r in runs(plan, level.task.name) if r.runs_with(prior)):
@@ -140,12 +144,13 @@ def jobs(
                     context = [run.name, options[run, level], run.nfe, fingerprint, precision, seed]
                     if networks := hashes.of_networks(run.name, options[run, level]):
                         context.append(networks)
+                    at = versions.get(run.adapt, 0)
                     if run.adapt:
-                        context.append({"adapt": adapting.identity(plan.adapt[run.adapt])})
+                        context.append({"adapt": adapting.identity(plan.adapt[run.adapt], at)})
                     for first in range(0, len(images), plan.batch):
                         part = tuple(images[first : first + plan.batch])
                         keys = tuple(key(plan.data, level, image, context) for image in part)
-                        yield Job(prior, level, run, seed, part, keys)
+                        yield Job(prior, level, run, seed, part, keys, at)
 
 
 def key(data: Data, level: Level, image: Image, context: Sequence[Any]) -> str:
@@ -158,22 +163,28 @@ def measurement(data: Data, level: Level, image: Image) -> str:
     return _hash(_measured(data, level, image), 24)
 
 
-def adapter(setting: Sequence[Any], data: Data, level: Level, image: Image) -> str:
+def adapter(setting: Sequence[Any], data: Data, level: Level | None, image: Image) -> str:
     """Which adapter a row's reconstruction is made with: 32 hexadecimal digits, the same for all methods and seeds.
 
     Args:
         setting: the prior's fingerprint, its precision, and `adapting.identity` of the table.
-        data, level, image: what was measured.
+        data, level, image: what was measured; no level where the adapter does not depend on the measurement.
     """
+    if level is None:
+        return _hash([_prepared(data, image), *setting], 32)
     return _hash([*_measured(data, level, image), *setting], 32)
 
 
 def _measured(data: Data, level: Level, image: Image) -> list[Any]:
     texts = level.operators(image.name)
-    picture = [image.sha256, data.size, data.crop if data.size else "none", data.colour, image.name, level.seed]
+    picture = [*_prepared(data, image), level.seed]
     measured = [*texts, level.std(image.name), level.told(image.name), level.task.jpeg]
     files = {path: digest for text in texts for path, digest in hashes.of_operator(text).items()}
     return [picture, measured, files] if files else [picture, measured]
+
+
+def _prepared(data: Data, image: Image) -> list[Any]:
+    return [image.sha256, data.size, data.crop if data.size else "none", data.colour, image.name]
 
 
 def _hash(parts: Sequence[Any], digits: int) -> str:

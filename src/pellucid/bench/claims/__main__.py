@@ -19,6 +19,7 @@ from pellucid.bench.claims import inversion as inverting
 from pellucid.bench.claims import page as paging
 from pellucid.bench.claims import plots, tuning
 from pellucid.bench.claims import slices as slicing
+from pellucid.bench.claims import tiles as tiling
 from pellucid.bench.claims import timing as taking_time
 from pellucid.bench.claims.papers import PAPERS
 from pellucid.bench.plan import Data
@@ -82,6 +83,17 @@ def half(
 ) -> None:
     """D1 to D6: the pictures that no choice on Dirac's cards was made on."""
     halving.study(pictures, out)
+
+
+@app.command()
+def tiles(
+    source: Annotated[Path, typer.Argument(help="A folder or list of pictures, or an .npz of slices.")],
+    out: Annotated[Path, typer.Argument(help="A folder.")],
+    size: Annotated[int, typer.Option(help="Side of a square in pixels.")] = 256,
+    every: Annotated[int, typer.Option(help="Take every so manyth picture.")] = 1,
+) -> None:
+    """A1 to A6: squares of pictures, for collections and for tests."""
+    print(f"{out}: {tiling.study(source, out, size, every)} squares")
 
 
 HALF = Path("runs/photos-half")
