@@ -14,6 +14,7 @@ from PIL import Image
 
 from pellucid.bench import adapting
 from pellucid.bench.data import collect, load
+from pellucid.bench.execute import Setting, execute
 from pellucid.bench.measuring import number
 from pellucid.bench.plan import Plan
 from pellucid.bench.resolve import resolve
@@ -125,8 +126,16 @@ def test_a_grown_collection_makes_new_rows(plan: Plans, tmp_path: Path) -> None:
     place.add([picture("1.png", 10), picture("2.png", 90)], near=False)
     whole = plan(method=METHODS, adapt=near(tmp_path / "index"))
     before = keys(whole)
+    experiment = resolve(whole)
     place.add(picture("3.png", 200), near=False)
     assert not set(before) & set(keys(whole))
+    # An experiment that is under way does not see what is added to it.
+    setting = Setting(whole, "cpu", "float32", experiment.fingerprints, tmp_path / "out" / "pictures")
+    job = next(job for job in experiment.jobs if job.run.adapt)
+    (row, _) = execute(job, setting)["rows"]
+    assert row["status"] == "ok" and row["key"] in before
+    assert set(json.loads(row["neighbours"])) == {"1.png", "2.png"}
+    assert row["collection"] == adapting.identity(whole.adapt["near"], job.collection)[1]
 
 
 def test_unadapted_rows_keep_the_keys_that_they_had_before_there_was_adaptation(plan: Plans) -> None:

@@ -97,7 +97,7 @@ class AdaptPlan:
     @property
     def of_measurement(self) -> bool:
         """Whether the adapter depends on y; if not, all tasks share it."""
-        return self.own or self.pick == "neighbours" and self.query != "truth"
+        return self.own or (self.pick == "neighbours" and self.query != "truth")
 
     @property
     def settings(self) -> dict[str, Any]:
