@@ -19,7 +19,8 @@ HERE = importlib.util.find_spec("ray") is not None
 @pytest.mark.slow
 @pytest.mark.skipif(not HERE, reason="ray is not installed")
 @pytest.mark.filterwarnings("ignore")
-def test_two_workers_make_the_rows_that_one_process_makes(tmp_path: Path) -> None:
+def test_two_workers_make_the_rows_that_one_process_makes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # on a busy machine its 15 makes minutes of seconds
     photos = fill(tmp_path / "photos", 10)
     (photos / "torn.png").write_bytes(b"\x89PNG")
     alone, spread = (Index.create(tmp_path / name, "pixel") for name in ("alone", "spread"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -21,21 +23,20 @@ class Worker:
 
     Args:
         about: of the table.
-        known: hashes that it has.
         device: where the network goes.
     """
 
-    def __init__(self, about: About, known: Any, device: str) -> None:
+    def __init__(self, about: About, device: str) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self.about, self.known = about, known
+        self.about = about
         self.embed = embedder(about.text, device)
         require_same(about, self.embed.name, "the table")
 
-    def make(self, part: Sequence[Item]) -> Made:
+    def make(self, part: Sequence[Item], known: Any) -> Made:
         """See `record.make`."""
-        return make(part, self.embed, self.about.keeping, self.known)
+        return make(part, self.embed, self.about.keeping, known)
 
 
 def spread(
@@ -56,27 +57,27 @@ def spread(
     Raises:
         ConfigError: Ray is not installed, or an actor failed for good.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise ConfigError("several machines need the extra: pip install 'pellucid[cluster]'") from error
+    ray = _library()
     own = not ray.is_initialized()
     if own:
         try:
-            ray.init(address="auto", log_to_driver=False, logging_level="error")
+            ray.init(address="auto", log_to_driver=False, logging_level=logging.ERROR)
         except ConnectionError:
-            ray.init(num_cpus=workers, log_to_driver=False, include_dashboard=False, logging_level="error")
+            ray.init(num_cpus=workers, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
     try:
-        count = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        most = max(1, int(ray.cluster_resources().get("CPU", 1)))  # more actors would wait for ever
+        count = min(workers or most, most)
         gpus = 1 if device.startswith("cuda") else 0
         # An actor whose machine is lost begins again elsewhere, and its batch is made again: rows have keys.
         kind = ray.remote(num_cpus=1, num_gpus=gpus, max_restarts=3, max_task_retries=3)(Worker)
         shared = ray.put(known)
-        actors = [kind.remote(about, shared, device) for _ in range(count)]
+        actors = [kind.remote(about, device) for _ in range(count)]
         waiting: deque[tuple[Any, list[Refusal]]] = deque()
         for number, part in enumerate(parts):
             items = [p for p in part if isinstance(p, Item)]
-            waiting.append((actors[number % count].make.remote(items), [p for p in part if isinstance(p, Refusal)]))
+            waiting.append(
+                (actors[number % count].make.remote(items, shared), [p for p in part if isinstance(p, Refusal)])
+            )
             if len(waiting) >= AHEAD * count:
                 yield _next(ray, waiting)
         while waiting:
@@ -84,6 +85,13 @@ def spread(
     finally:
         if own:
             ray.shutdown()
+
+
+def _library() -> Any:
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise ConfigError("several machines need the extra: pip install 'pellucid[cluster]'") from error
 
 
 def _next(ray: Any, waiting: deque[tuple[Any, list[Refusal]]]) -> Made:

@@ -19,6 +19,7 @@ from pellucid.bench.retrieval.clustered import Clustered
 from pellucid.images.atomic import replacing
 
 RESULTS = Path("bench/results/adir/retrieval")
+PAGE = Path("docs/retrieval.md")
 
 app = typer.Typer(add_completion=False, help=__doc__, pretty_exceptions_enable=False)
 
@@ -70,6 +71,46 @@ def scale(
         "when": provenance.now(),
     }
     _keep(out, found, ("rows", "dimension", "storage"))
+
+
+@app.command()
+def likeness(
+    photographs: Annotated[Path, typer.Argument(help="A folder of them.")] = Path("../shared/photos/train"),
+    out: Annotated[Path, typer.Option(help="A JSON file.")] = RESULTS / "likeness.json",
+) -> None:
+    """Compares the generator's vectors with embeddings of crops of photographs."""
+    from pellucid.bench.retrieval.likeness import of_generator, of_photographs
+    from pellucid.retrieval import embedder
+
+    embed = embedder("effnet")
+    count, real = of_photographs(photographs, embed)
+    found = {
+        "photographs": real,
+        "generator": of_generator(count, embed.dimension),
+        "crops": count,
+        "folder": str(photographs),
+        "embedder": embed.name,
+        "about": Clustered(embed.dimension).about(),
+        "command": "python -m pellucid.bench.retrieval " + shlex.join(sys.argv[1:]),
+        "commit": provenance.commit(),
+        "when": provenance.now(),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as partial:
+        partial.write_text(json.dumps(found, indent=1) + "\n")
+
+
+@app.command()
+def page(
+    path: Annotated[Path, typer.Argument(help="The page.")] = PAGE,
+    results: Annotated[Path, typer.Option(help="Where the result files are.")] = RESULTS,
+) -> None:
+    """Writes the tables of the page anew."""
+    from pellucid.bench.retrieval.page import written
+
+    text = written(path.read_text(), results)
+    with replacing(path) as partial:
+        partial.write_text(text)
 
 
 def _keep(out: Path, found: dict[str, object], same: tuple[str, ...]) -> None:
