@@ -104,6 +104,21 @@ def test_small_tables_are_searched_exactly_and_large_ones_are_indexed(index: Ind
     assert check(index, pictures=False).recall is not None
 
 
+def test_a_growing_table_keeps_an_index(index: Index) -> None:
+    index.keep_up(1600)
+    assert index.tuning is None  # too small
+    index.keep_up(1500, "IVF_FLAT")
+    assert index.tuning is not None and index.tuning.rows == 1500
+    index.table.add(rows(of(seed=5).draw(1500), index, first=10_000))
+    index.keep_up(2000)
+    assert ann.kind_of(index.table) == ("IVF_FLAT", 1500)  # few enough to be compared exactly
+    index.keep_up(1500)
+    assert ann.kind_of(index.table) == ("IVF_FLAT", 0) and index.tuning.rows == 1500
+    index.table.add(rows(of(seed=6).draw(3000), index, first=20_000))
+    index.keep_up(1500)
+    assert ann.kind_of(index.table) == ("IVF_FLAT", 0) and index.tuning.rows == 6000
+
+
 def test_kinds_and_their_dimensions() -> None:
     assert type(ann.configuration("IVF_RQ", 1280)).__name__ == "IvfRq"
     assert type(ann.configuration("IVF_RQ", 12)).__name__ == "IvfFlat"

@@ -244,6 +244,7 @@ def _add(
     if kind != NO_INDEX:
         ann.configuration(kind, index.about.dimension)  # a wrong word is found out before the work
     began = time.perf_counter()
+    words |= {"kind": None if kind == NO_INDEX else kind, "threshold": threshold}
     with _shown(sum(1 for _ in items(source)), quiet) as told:
         done = index.add(source, told=told, **words)
     seconds = time.perf_counter() - began

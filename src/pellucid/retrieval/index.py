@@ -36,6 +36,7 @@ THRESHOLD = 20_000  # rows from which on an index is built
 BATCH = 256  # pictures of a version
 NEAR = 0.25  # 1 - cosine of what may be a copy; docs/retrieval.md says what it was measured on
 SAME = 0.004  # mean squared error of the thumbnails of a copy
+GROWN = 4  # times the rows that an index was measured with
 STALE = 0.1  # share of rows that an index may lack
 
 
@@ -175,6 +176,8 @@ class Index:
         near: bool = True,
         skip_near: bool = False,
         ray: bool = False,
+        kind: str | None = "IVF_RQ",
+        threshold: int = THRESHOLD,
         told: Callable[[Added], None] | None = None,
     ) -> Added:
         """Adds pictures; whatever is there already, by its content, is left alone.
@@ -191,13 +194,15 @@ class Index:
             near: look for near-duplicates, in the table and within the batch.
             skip_near: and leave them out.
             ray: embed on the machines of a Ray cluster; the files must be readable there under the same paths.
+            kind, threshold: of the index that is kept while the table grows, so that looking for near-duplicates stays
+                quick, see `keep_up`; None: none.
             told: is called after every batch.
 
         Raises:
             ConfigError: there is no such source, the table cannot be written to, or Ray is not installed.
         """
         require_range("batch", batch, 1)
-        files, done = items(source, licence, origin), Added()
+        files, done, grown = items(source, licence, origin), Added(), 0
         known = {bytes.fromhex(key) for key in self._column("sha256")}
         for made in self._made(files, batch, workers, known, ray):
             twins = self._twins(made) if (near or skip_near) and made.rows else {}
@@ -209,6 +214,10 @@ class Index:
             done.added += new
             done.already += len(made.already) + len(rows) - new
             done.corrupt += made.refused
+            grown += new
+            if kind is not None and grown >= threshold:
+                self.keep_up(threshold, kind)
+                grown = 0
             if told:
                 told(done)
         return done
@@ -296,6 +305,19 @@ class Index:
         ann.build(self._table, kind, self.about.dimension)
         return self._tune(queries, k, target)
 
+    def keep_up(self, threshold: int = THRESHOLD, kind: str = "IVF_RQ") -> None:
+        """What a growing table needs now and then.
+
+        From `threshold` rows on an index, another when the table is four times as large, and otherwise that the one
+        there is takes in the latest rows, without being measured.
+        """
+        found, rows = ann.kind_of(self._table), len(self)
+        if found is None or self._tuning is None or rows >= GROWN * self._tuning.rows:
+            if rows >= threshold:
+                self.build(kind if found is None else found[0])
+        elif found[1] >= threshold:
+            self._optimise()
+
     def maintain(self, threshold: int = THRESHOLD, kind: str = "IVF_RQ") -> ann.Tuning | None:
         """What a table needs after it has grown: small files joined, and from `threshold` rows on an index.
 
@@ -312,6 +334,8 @@ class Index:
             return self.build(kind) if len(self) >= threshold else None
         if found[1] <= STALE * len(self) and self._tuning is not None:
             return None
+        if self._tuning is None or len(self) >= GROWN * self._tuning.rows:
+            return self.build(found[0])
         self._optimise()
         return self._tune()
 
