@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pellucid.bench.retrieval.page import BEGIN, END, table, written
+from pellucid.bench.retrieval.page import PARTS, marks, table, written
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "bench" / "results" / "adir" / "retrieval"
@@ -15,9 +15,10 @@ RESULTS = ROOT / "bench" / "results" / "adir" / "retrieval"
 
 def test_the_page_is_up_to_date() -> None:
     page = (ROOT / "docs" / "retrieval.md").read_text()
-    assert page.count(BEGIN) == page.count(END) == 1
+    assert all(page.count(mark) == 1 for part in PARTS for mark in marks(part))
     if not (RESULTS / "scale.json").exists():
         pytest.skip("no result files in this checkout")
+    assert all(written(page.replace(marks(part)[1], "x" + marks(part)[1]), RESULTS) == page for part in PARTS)
     assert written(page, RESULTS) == page, "run `python -m pellucid.bench.retrieval page`"
 
 

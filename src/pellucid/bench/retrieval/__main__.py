@@ -9,7 +9,7 @@ import sys
 import time
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import typer
@@ -84,20 +84,33 @@ def likeness(
 
     embed = embedder("effnet")
     count, real = of_photographs(photographs, embed)
-    found = {
-        "photographs": real,
-        "generator": of_generator(count, embed.dimension),
-        "crops": count,
-        "folder": str(photographs),
-        "embedder": embed.name,
-        "about": Clustered(embed.dimension).about(),
-        "command": "python -m pellucid.bench.retrieval " + shlex.join(sys.argv[1:]),
-        "commit": provenance.commit(),
-        "when": provenance.now(),
-    }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(out) as partial:
-        partial.write_text(json.dumps(found, indent=1) + "\n")
+    found = {"photographs": real, "generator": of_generator(count, embed.dimension), "crops": count}
+    found |= {"folder": str(photographs), "embedder": embed.name, "about": Clustered(embed.dimension).about()}
+    _write(out, found)
+
+
+@app.command()
+def copies(
+    photographs: Annotated[Path, typer.Argument(help="A folder of them.")] = Path("../shared/photos/train"),
+    out: Annotated[Path, typer.Option(help="A JSON file.")] = RESULTS / "copies.json",
+) -> None:
+    """Which changed pictures are taken for copies, and which different ones wrongly."""
+    from pellucid.bench.retrieval.copies import study
+    from pellucid.retrieval import embedder
+
+    _write(out, study(photographs, embedder("effnet")))
+
+
+@app.command()
+def appending(
+    out: Annotated[Path, typer.Argument(help="A JSON file.")] = RESULTS / "appending.json",
+    rows: Annotated[int, typer.Option(help="Of the table.")] = 1_700_000,
+    folder: Annotated[Path, typer.Option(help="For the table; removed afterwards.")] = Path("runs/adir-appending"),
+) -> None:
+    """What a version costs that is added to a table of millions."""
+    from pellucid.bench.retrieval.appending import study
+
+    _write(out, study(folder, rows))
 
 
 @app.command()
@@ -111,6 +124,19 @@ def page(
     text = written(path.read_text(), results)
     with replacing(path) as partial:
         partial.write_text(text)
+
+
+def _write(out: Path, found: dict[str, Any]) -> None:
+    found |= {
+        "command": "python -m pellucid.bench.retrieval " + shlex.join(sys.argv[1:]),
+        "machine": provenance.machine("cpu"),
+        "versions": provenance.versions() | {"lancedb": version("lancedb")},
+        "commit": provenance.commit(),
+        "when": provenance.now(),
+    }
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(out) as partial:
+        partial.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _keep(out: Path, found: dict[str, object], same: tuple[str, ...]) -> None:

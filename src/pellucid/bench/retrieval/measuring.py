@@ -68,7 +68,7 @@ def study(
     say(f"{rows:,} rows written in {written:.0f} s, {result['table_bytes'] / 1e9:.2f} GB")
     half_of = queries // 2
     clean, noisy = slice(half_of, queries), slice(queries + half_of, 2 * queries)
-    few = min(10, half_of)
+    few = min(5, half_of)
     exact = _ask(table, asked[clean][:few], truth[clean][:few], None)
     result["exact"] = exact
     say(f"exact: {exact}")

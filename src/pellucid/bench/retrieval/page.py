@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-BEGIN, END = "<!-- scale: made by `python -m pellucid.bench.retrieval page` -->", "<!-- end of scale -->"
+MADE = "made by `python -m pellucid.bench.retrieval page`"
+PARTS = ("scale", "kinds", "likeness", "copies", "appending")
 
 
 def table(studies: list[dict[str, Any]]) -> str:
@@ -59,12 +61,58 @@ def likeness(found: dict[str, Any]) -> str:
 
 
 def written(page: str, results: Path) -> str:
-    """The page with its tables made anew."""
-    studies = json.loads((results / "scale.json").read_text())
-    found = json.loads((results / "likeness.json").read_text())
-    text = f"{BEGIN}\n\n{table(studies)}\n\n{remarks(studies)}\n\n{likeness(found)}\n\n{END}"
-    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
-    return pattern.sub(lambda _: text, page)
+    """The page with its tables made anew, each between its two marks; a part without its result file stays."""
+    for part in PARTS:
+        path = results / f"{part}.json"
+        if path.exists():
+            found = json.loads(path.read_text())
+            text = TEXTS[part](found)
+            begin, end = marks(part)
+            pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
+            page = pattern.sub(lambda _, made=f"{begin}\n\n{text}\n\n{end}": made, page)  # type: ignore[misc]
+    return page
+
+
+def marks(part: str) -> tuple[str, str]:
+    """Between which a part of the page lies."""
+    return f"<!-- {part}: {MADE} -->", f"<!-- end of {part} -->"
+
+
+def studies(found: list[dict[str, Any]]) -> str:
+    """Table and remarks."""
+    return f"{table(found)}\n\n{remarks(found)}"
+
+
+def copies(found: dict[str, Any]) -> str:
+    """Which changes leave a picture what it was."""
+    lines = ["| change | taken for a copy |", "|---|---|"]
+    lines += [f"| {name} | {100 * share:.0f} % |" for name, share in found["found"].items()]
+    least = found["their_least_error"]
+    lines += [
+        "",
+        f"{found['changed']} photographs, changed. Of the pairs of {found['pictures']} different ones, "
+        f"{found['pairs_within_distance']} are within {found['near']:g} of each other, and "
+        f"{found['pairs_taken_for_copies']} are taken for copies"
+        + (f": the least error of their thumbnails is {least:.3f}." if least is not None else "."),
+    ]
+    return "\n".join(lines)
+
+
+def appending(found: dict[str, Any]) -> str:
+    """What a version costs."""
+    return (
+        f"Adding a version of {found['batch']} rows to {found['rows']:,} takes {found['cpu_seconds']:g} s of the "
+        f"processor; reading the keys that are there, once a run, {found['keys_cpu_seconds']:g} s."
+    )
+
+
+TEXTS: dict[str, Callable[[Any], str]] = {
+    "scale": studies,
+    "kinds": studies,
+    "likeness": likeness,
+    "copies": copies,
+    "appending": appending,
+}
 
 
 def _minutes(seconds: float) -> str:
