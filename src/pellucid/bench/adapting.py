@@ -25,6 +25,7 @@ from torch import Tensor
 from pellucid import methods
 from pellucid.adapt import Adapter, adapt, adapted
 from pellucid.adapt.adapt import network_of
+from pellucid.adapt.query import measured, require_query
 from pellucid.bench.adapt_plan import OF_COLLECTIONS, AdaptPlan
 from pellucid.bench.data import Image, load
 from pellucid.bench.measuring import number
@@ -198,26 +199,6 @@ def require_adaptable(table: AdaptPlan, prior: Prior, operator: Operator) -> Non
         if table.query == "both":
             method = methods.get(table.first).build(None, operator)
             method.check(Problem(torch.zeros(1, *operator.measurement_shape), operator), prior)
-
-
-def require_query(operator: Operator) -> None:
-    """Raises `CompatibilityError` where a measurement is no picture that could be looked for."""
-    if not isinstance(operator, LinearOperator) and operator.measurement_shape != operator.image_shape:
-        raise CompatibilityError(
-            f"a collection is searched by A^+ y, or by y where it is a picture of {operator.image_shape}; this "
-            f"operator is not linear and measures {operator.measurement_shape}: adapt to no neighbours"
-        )
-
-
-def measured(problem: Problem) -> Tensor:
-    """What is looked for: A^+ y for a linear operator, y itself where it is a picture of that size; (b, c, h, w).
-
-    Clipped to [0, 1]. Raises `CompatibilityError` where there is no such picture.
-    """
-    operator = problem.operator
-    require_query(operator)
-    picture = operator.pinv(problem.y) if isinstance(operator, LinearOperator) else problem.y
-    return picture.float().clamp(0, 1)
 
 
 def surroundings(data: Data, image: Image) -> list[Tensor]:

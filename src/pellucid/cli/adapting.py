@@ -258,7 +258,7 @@ def require_fit(case: Case) -> None:
     Raises:
         CompatibilityError: it is no picture, and A^+ makes none of it.
     """
-    from pellucid.bench.adapting import require_query
+    from pellucid.adapt.query import require_query
     from pellucid.operators.base import LinearOperator
 
     asked = case.setup.request.adapt
@@ -302,7 +302,7 @@ def look(case: Case, title: str, *, quiet: bool) -> Found:
     """Neighbours of the picture in the index that was named; nothing where none was."""
     from torch import cat
 
-    from pellucid.bench.adapting import measured
+    from pellucid.adapt.query import measured
     from pellucid.cli.progress import Watch, bar
     from pellucid.loop import reconstruct
 
@@ -331,7 +331,7 @@ def known(case: Case, found: Found) -> bool:
         return False
     pictures = list(_placed(case, found))
     if asked.own:
-        from pellucid.bench.adapting import measured
+        from pellucid.adapt.query import measured
 
         pictures.append(measured(case.problem(1))[0])
     channels = case.operator.image_shape[0]
