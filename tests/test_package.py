@@ -80,8 +80,8 @@ IMPORTED = {
     "typing",
 }
 
-HEAVY = ["PIL", "accelerate", "diffusers", "gradio", "lancedb", "matplotlib", "ray", "rich", "safetensors", "scipy"]
-HEAVY += ["tifffile", "torchmetrics", "torchvision", "transformers", "typer"]
+HEAVY = ["PIL", "accelerate", "diffusers", "gradio", "lancedb", "matplotlib", "peft", "ray", "rich", "safetensors"]
+HEAVY += ["scipy", "tifffile", "torchmetrics", "torchvision", "transformers", "typer"]
 
 MODULES = "import json, sys; print(json.dumps(sorted(sys.modules)))"
 
