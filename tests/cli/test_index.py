@@ -65,6 +65,17 @@ def test_more_is_added_and_several_pictures_are_searched_at_once(
         assert read(Path(row["saved"])).pixels.equal(read(source).pixels) and len(row["sha256"]) == 64
 
 
+def test_names_cannot_command_the_terminal(pellucid_: Command, tmp_path: Path) -> None:
+    folder, uri = tmp_path / "photos", tmp_path / "i"
+    folder.mkdir()
+    draw(1).save(folder / "a\x1b[2Jb.png")
+    (folder / "c\x1b]0;d.png").write_bytes(b"nothing")
+    built = pellucid_("index", "build", folder, "-o", uri, "--embedder", "pixel")
+    found = pellucid_("index", "search", uri, folder / "a\x1b[2Jb.png")
+    assert built.code == found.code == 0 and "\x1b" not in built.err + built.out + found.out
+    assert found.out.startswith("a?[2Jb.png\t0.0000")
+
+
 def test_verify_ends_with_1_where_something_is_wrong(pellucid_: Command, photos: Path, tmp_path: Path) -> None:
     uri = tmp_path / "i"
     assert pellucid_("index", "build", photos, "-o", uri, "--embedder", "pixel", "--paths").code == 0

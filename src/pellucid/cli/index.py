@@ -161,10 +161,10 @@ def search(
         found = index.search(_query(index, pictures or []), count, exact=exact, pictures=save is not None)
     rows: list[dict[str, Any]] = []
     for number, one in enumerate(found, 1):
-        row = {"name": one.name, "distance": f"{one.distance:.4f}", "size": f"{one.width}x{one.height}"}
-        row |= {"licence": one.licence, "source": one.source, "sha256": one.sha256}
+        row = {"name": _plain(one.name), "distance": f"{one.distance:.4f}", "size": f"{one.width}x{one.height}"}
+        row |= {"licence": _plain(one.licence), "source": _plain(one.source), "sha256": one.sha256}
         if save is not None:
-            row["saved"] = str(_save(one.picture(), save / f"{number:03d}-{Path(one.name).stem}.png"))
+            row["saved"] = str(_save(one.picture(), save / f"{number:03d}-{_file(one.name)}.png"))
         rows.append(row)
     show(rows, as_json=as_json, hidden=("sha256",))
 
@@ -188,7 +188,7 @@ def info(
     say(f"embedder  {found['embedder']}, {found['dimension']} x {found['vectors']}")
     say(f"search    {found['search']}")
     for licence, number in found["licences"].items():
-        say(f"licence   {licence or 'not known'}: {number:,}")
+        say(f"licence   {_plain(licence) or 'not known'}: {number:,}")
     for version in found["versions"]:
         say(f"version   {version['version']}, {version['when']}, {version['rows']:,} pictures")
 
@@ -214,7 +214,7 @@ def verify(
         print(json.dumps({"rows": report.rows, "recall": report.recall, "counts": report.counts, "faults": faults}))
     else:
         for name, why in report.faults:
-            note(f"{name}: {why}")
+            note(f"{_plain(name)}: {_plain(why)}")
         exact = "searches are exact" if report.recall is None else f"recall@20 {report.recall:.3f} against exact search"
         wrong = ", ".join(f"{number} {kind}" for kind, number in report.counts.items()) or "nothing wrong"
         say(f"{uri}: {report.rows:,} rows, {wrong}; {exact}")
@@ -253,9 +253,9 @@ def _add(
         print(json.dumps(_counts(done) | {"rows": len(index), "seconds": round(seconds, 2)}, ensure_ascii=False))
         return
     for name, of in done.near[:MOST_SHOWN]:
-        note(f"{name}: nearly a copy of {of}")
+        note(f"{_plain(name)}: nearly a copy of {_plain(of)}")
     for refusal in done.corrupt[:MOST_SHOWN]:
-        note(f"{refusal.name} left out: {refusal.reason}")
+        note(f"{_plain(refusal.name)} left out: {_plain(refusal.reason)}")
     if (more := max(len(done.near), len(done.corrupt)) - MOST_SHOWN) > 0:
         note(f"... and {more} more; --json names all")
     near = f"{len(done.near)} near-duplicates{' left out' if words['skip_near'] else ''}"
@@ -322,6 +322,16 @@ def _save(picture: Tensor, path: Path) -> Path:
     with replacing(path) as partial:
         Image.fromarray(array).save(partial)
     return path
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would obey: names in a table or an archive are anybody's."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
+def _file(name: str) -> str:
+    """The picture's name as a part of a file's."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in Path(name).stem)[:80]
 
 
 def _bytes(count: int) -> str:

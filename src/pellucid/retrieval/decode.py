@@ -71,10 +71,12 @@ def decode(data: bytes, name: str) -> Opened:
 def content(path: Path) -> bytes:
     """A file's bytes. Raises `ImageFileError` where it cannot be read, is empty, or larger than 512 MiB."""
     try:
+        if not path.is_file():  # opening a pipe would wait for ever
+            raise ImageFileError(f"{path} does not exist, or is no file")
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise ImageFileError(f"cannot read {path}: {error.strerror or error}") from error
+    except (OSError, ValueError) as error:
+        raise ImageFileError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
     if not data:
         raise ImageFileError(f"{path} is empty (0 bytes)")
     if len(data) > MOST_BYTES:

@@ -56,7 +56,9 @@ def study(folder: Path, embed: Embedder, every: int = 9) -> dict[str, Any]:
         embed: the embedder.
         every: one picture of so many is changed; all are compared with each other.
     """
-    vectors, small, shares = [], [], {name: [] for name in CHANGES}
+    vectors: list[Tensor] = []
+    small: list[Tensor] = []
+    shares: dict[str, list[bool]] = {name: [] for name in CHANGES}
     for number, item in enumerate(i for i in items(folder) if isinstance(i, Item)):
         x = decode(content(item.path), item.name).pixels[None]
         vectors.append(embed.pictures(x)[0])
