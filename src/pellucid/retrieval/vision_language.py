@@ -16,7 +16,7 @@ from pellucid.checkpoints import folder as imported
 from pellucid.checkpoints.announced import announced, elements
 from pellucid.checkpoints.folder import read_json, weights_files
 from pellucid.errors import CompatibilityError, PriorError
-from pellucid.retrieval.embedder import SHORT, unit
+from pellucid.retrieval.embedder import SHORT, pieces, unit
 from pellucid.retrieval.fit import fit
 from pellucid.retrieval.hashing import digest
 
@@ -65,7 +65,7 @@ class VisionLanguageEmbedder:
 
     @torch.no_grad()
     def pictures(self, x: Tensor) -> Tensor:
-        return unit(self._pictures(fit(x, self.side))).cpu()
+        return torch.cat([unit(self._pictures(part)).cpu() for part in pieces(fit(x, self.side), self.device)])
 
     @torch.no_grad()
     def texts(self, words: Sequence[str]) -> Tensor:
