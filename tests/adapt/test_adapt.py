@@ -13,7 +13,8 @@ from pellucid import methods
 from pellucid.adapt import Adaptation, Full, Lora, Training, adapt, learn, together
 from pellucid.adapt.adapt import _HeldOut, simple_loss, times
 from pellucid.adapt.examples import Examples
-from pellucid.errors import CompatibilityError, NeedsCapability, ShapeError
+from pellucid.adapt.query import measured
+from pellucid.errors import CompatibilityError, ShapeError
 from pellucid.loop import reconstruct
 from pellucid.operators import parse
 from pellucid.prior.base import State
@@ -67,7 +68,7 @@ def test_no_steps_leave_the_prior_as_it_was() -> None:
 
 
 def test_adaptation_to_the_measurement_itself() -> None:
-    """Eq. (17): the pictures are A^+ y alone."""
+    """Eq. (17): the pictures are y brought to their size alone; a blurred one is of that size."""
     how = Adaptation(HOW.style, Training(steps=4), crop=16, own=True)
     own = adapt(prior(), problem(), (), how).adapter
     picture = OPERATOR.pinv(problem().y)[0].clamp(0, 1)
@@ -76,8 +77,12 @@ def test_adaptation_to_the_measurement_itself() -> None:
     with pytest.raises(CompatibilityError, match="at least one picture"):
         adapt(prior(), problem(), (), HOW)
     general = parse("phase-retrieval").build((3, 32, 32))
-    with pytest.raises(NeedsCapability, match="linear"):
+    with pytest.raises(CompatibilityError, match="takes the measurement for a picture"):
         adapt(prior(), Problem(general(torch.rand(1, 3, 32, 32)), general, 0.0), (), how)
+    blur = parse("uniform-blur:size=5").build((3, 32, 32))
+    blurred = Problem(blur(torch.stack(stripes(1))), blur, 0.01)
+    assert torch.equal(measured(blurred), blurred.y.clamp(0, 1))
+    assert torch.equal(measured(problem()), OPERATOR.pinv(problem().y).clamp(0, 1))
 
 
 def test_the_variance_head_gets_nothing_of_its_own() -> None:

@@ -198,14 +198,15 @@ def test_the_measurement_alone_a_first_reconstruction_and_the_truth(plan: Plans,
     tables = {
         "own": {**STEPS, "pick": "none", "own": True},
         "both": near(index, query="both", first="ddnm")["near"],
+        "first": near(index, query="reconstruction", first="ddnm")["near"],
         "truth": near(index, query="truth")["near"],
     }
     methods = [{"name": "ddnm", "nfe": 2, "label": name, "adapt": name} for name in tables]
     assert bench(plan(method=methods, adapt=tables), tmp_path).failed == 0
     found = rows(tmp_path)
     assert json.loads(found["own", "a", 0]["neighbours"]) == [] and found["own", "a", 0]["collection"] is None
-    distances = {name: found[name, "a", 0]["nearest"] for name in ("both", "truth")}
-    assert len(set(distances.values())) == 2 and min(distances.values()) > 0
+    distances = {name: found[name, "a", 0]["nearest"] for name in ("both", "first", "truth")}
+    assert len(set(distances.values())) == 3 and min(distances.values()) > 0
 
 
 def test_copies_of_the_experiments_pictures_are_refused(plan: Plans, photos: Path, tmp_path: Path) -> None:
@@ -255,9 +256,12 @@ def test_what_can_be_known_beforehand_is_said_at_once(plan: Plans, index: Path) 
         resolve(plan(method=METHODS, adapt=near(pick="truth-surroundings")))
     jpeg = [{"name": "jpeg", "operator": "jpeg:quality=40"}]
     dps = [{"name": "dps", "nfe": 3, "adapt": "near"}]
-    with pytest.raises(ConfigError, match="A must be linear"):
-        resolve(plan(task=jpeg, method=dps, adapt=near(index, own=True)))
-    resolve(plan(task=jpeg, method=dps, adapt=near(index)))  # y is a picture of the right size
+    small = [{"name": "small", "operator": "compose:[bicubic:factor=4],[jpeg:quality=40]"}]
+    for own, query in ((True, "reconstruction"), (False, "measurement"), (False, "both")):
+        with pytest.raises(ConfigError, match="takes the measurement for a picture"):
+            resolve(plan(task=small, method=dps, adapt=near(index, own=own, query=query, first="dps")))
+    resolve(plan(task=small, method=dps, adapt=near(index, query="reconstruction", first="dps")))
+    resolve(plan(task=jpeg, method=dps, adapt=near(index, own=True)))  # y is a picture of the right size
 
 
 def test_a_damaged_adapter_is_learned_again(plan: Plans, index: Path, tmp_path: Path) -> None:

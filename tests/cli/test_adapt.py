@@ -23,6 +23,7 @@ from tests.cli.conftest import Command, Ran, pixels
 pytest.importorskip("lancedb")
 pytest.importorskip("peft")
 
+NO_PICTURE = "compose:[bicubic:factor=4],[jpeg:quality=40]"  # y is small, and A not linear
 SR = ("-A", "bicubic:factor=4", "-m", "adir", "--nfe", "4")
 SHORT = ("--adapt-steps", "3", "--adapt-lr", "1e-2")
 
@@ -237,11 +238,15 @@ def test_a_large_picture_is_adapted_to_whole_and_then_seen_in_tiles(
         (("--save-adapter", "a.safetensors"), 7, "--save-adapter is for adaptation"),
         (("--adapt-own", "--adapt-steps", "-1"), 7, "steps must be at least 0"),
         (("--adapt-own", "--adapt-lr", "0"), 7, "lr must be above 0"),
-        (("--adapt", "i", "--adapt-query", "x"), 7, "--adapt-query is one of y, both"),
+        (("--adapt", "i", "--adapt-query", "z"), 7, "--adapt-query is one of y, x, both"),
         (("--adapt", "i", "--neighbours", "0"), 7, "at least 1"),
         (("--adapt-own", "--precision", "openvino"), 5, "--precision float32"),
         (("--adapt-own", "-m", "dirac"), 5, "dirac prior"),
-        (("--adapt-own", "-A", "jpeg:quality=30", "-m", "dps"), 5, "is not linear"),
+        (
+            ("--adapt-own", "-A", NO_PICTURE, "-m", "dps", "--shape", "3x32x32"),
+            5,
+            "takes the measurement for a picture",
+        ),
         (("--adapt-own", "--save-adapter", "a.png"), 7, "writes .safetensors"),
         (("--adapter", "no.safetensors"), 9, "there is no adapter"),
         (("--adapter", "a.safetensors", "--adapt", "i"), 7, "--adapt is for learning one"),
@@ -265,9 +270,9 @@ def test_an_adapter_of_another_network_and_a_measurement_that_is_no_picture(
     learn(other, [torch.rand(1, 16, 16)], 1, Adaptation(training=Training(1))).save(tmp_path / "grey.safetensors")
     ran = command("restore", small, "-o", tmp_path / "a.png", *SR, "--adapter", tmp_path / "grey.safetensors")
     assert ran.code == 5 and "another network" in ran.err
-    flags = ("-A", "compose:[bicubic:factor=4],[jpeg:quality=40]", "-m", "dps", "--nfe", "2", "--shape", "3x32x32")
+    flags = ("-A", NO_PICTURE, "-m", "dps", "--nfe", "2", "--shape", "3x32x32")
     ran = command("restore", small, "-o", tmp_path / "a.png", *flags, "--adapt", index)
-    assert ran.code == 5 and "a collection is searched by A^+ y, or by y" in ran.err, ran.err
+    assert ran.code == 5 and "adapting takes the measurement for a picture" in ran.err, ran.err
 
 
 def test_a_method_without_a_prior_has_none_to_adapt(command: Command, small: Path, tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ from pellucid.adapt.adapter import Adapter
 from pellucid.adapt.cache import find, keep, key
 from pellucid.adapt.examples import Examples
 from pellucid.adapt.lora import Lora, Style, trainable
+from pellucid.adapt.query import measured
 from pellucid.adapt.training import Training, fit
-from pellucid.errors import CompatibilityError, NeedsCapability, require_range
-from pellucid.operators.base import LinearOperator
+from pellucid.errors import CompatibilityError, require_range
 from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.prior.dirac import DiracPrior
 from pellucid.prior.tiled import TiledPrior
@@ -37,7 +37,7 @@ class Adaptation:
         training: steps, rate, seed.
         batch: random crops in a step, all at one common time.
         crop: their side, in units of the prior's space.
-        own: adapt to A^+ y, the measurement brought to picture size, too (eq. 17); alone where there are no neighbours.
+        own: adapt to y as a picture (`query.measured`), too (eq. 17); alone where there are no neighbours.
         held_out: share of the pictures that are kept from the training, to end it when the loss on them no longer
             falls; 0 for none. One picture is kept at least where it is above 0.
 
@@ -86,9 +86,8 @@ def adapt(
             what is learned now goes there, unless `watch` ended it.
 
     Raises:
-        CompatibilityError: the prior is around no torch network or its autoencoder is of another size, the problem has
-            several pictures, there is nothing to learn from, or the loss diverges.
-        NeedsCapability: `own` with an operator that is not linear.
+        CompatibilityError: the prior is around no torch network, the problem has several pictures, there is nothing to
+            learn from, `own` is asked of a measurement that is no picture, or the loss diverges.
         ShapeError: a neighbour is no picture, or too small.
         PriorError: peft is not installed.
         ImageFileError: the cache cannot be written to.
@@ -97,9 +96,7 @@ def adapt(
         raise CompatibilityError(f"a prior is adapted to one picture; there are {len(problem.y)}: see together()")
     pictures = list(neighbours)
     if how.own:
-        if not isinstance(problem.operator, LinearOperator):
-            raise NeedsCapability("adapting to y itself brings it to picture size by A^+, so that A must be linear")
-        pictures.append(problem.operator.pinv(problem.y)[0].float().clamp(0, 1))
+        pictures.append(measured(problem)[0])
     channels = problem.operator.image_shape[0]
     if cache is None:
         return AdaptedPrior(prior, learn(prior, pictures, channels, how, watch=watch))

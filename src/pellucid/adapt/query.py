@@ -1,4 +1,4 @@
-"""What a collection is searched by: the measurement as a picture."""
+"""What a collection is searched by, and what an adaptation to y itself learns from: the measurement as a picture."""
 
 from __future__ import annotations
 
@@ -10,20 +10,25 @@ from pellucid.problem import Problem
 
 
 def require_query(operator: Operator) -> None:
-    """Raises `CompatibilityError` where a measurement is no picture that could be looked for."""
+    """Raises `CompatibilityError` where a measurement neither is a picture nor becomes one."""
     if not isinstance(operator, LinearOperator) and operator.measurement_shape != operator.image_shape:
         raise CompatibilityError(
-            f"a collection is searched by A^+ y, or by y where it is a picture of {operator.image_shape}; this "
-            f"operator is not linear and measures {operator.measurement_shape}: adapt to no neighbours"
+            f"adapting takes the measurement for a picture: y itself where it is one of {operator.image_shape}, else "
+            f"A^+ y; this operator is not linear and measures {operator.measurement_shape}"
         )
 
 
 def measured(problem: Problem) -> Tensor:
-    """What is looked for: A^+ y for a linear operator, y itself where it is a picture of that size; (b, c, h, w).
+    """y itself where it is a picture of that size, else A^+ y; (b, c, h, w), clipped to [0, 1].
 
-    Clipped to [0, 1]. Raises `CompatibilityError` where there is no such picture.
+    Of a blur, A^+ y is noise blown up, while the blurred picture shows what it is of.
+
+    Raises:
+        CompatibilityError: there is no such picture.
     """
     operator = problem.operator
     require_query(operator)
-    picture = operator.pinv(problem.y) if isinstance(operator, LinearOperator) else problem.y
-    return picture.float().clamp(0, 1)
+    if operator.measurement_shape == operator.image_shape:
+        return problem.y.float().clamp(0, 1)
+    assert isinstance(operator, LinearOperator)
+    return operator.pinv(problem.y).float().clamp(0, 1)

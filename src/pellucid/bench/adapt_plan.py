@@ -11,7 +11,7 @@ from pellucid.bench.toml import is_number, is_whole, require
 from pellucid.errors import CompatibilityError, ConfigError
 
 PICKS = ("neighbours", "random", "truth-surroundings", "none")
-QUERIES = ("measurement", "both", "truth")
+QUERIES = ("measurement", "reconstruction", "both", "truth")
 STYLES = ("lora", "full")
 OF_COLLECTIONS = ("neighbours", "random")  # picks that need one
 PLACES = ("collection", "collection_size", "collection_match", "allow_duplicates")  # known by what they choose
@@ -28,9 +28,9 @@ class AdaptPlan:
         neighbours: how many pictures are learned from.
         steps, lr, batch, crop, held_out, seed: of the training, see `pellucid.adapt`.
         style: "lora" or "full"; rank, alpha, attention: of "lora".
-        own: learn from A^+ y too.
-        query: what is looked for: "measurement", A^+ y; "both", the mean of its embedding and of that of a first
-            reconstruction with the prior as it is; "truth", the picture itself: an oracle.
+        own: learn from y as a picture, too.
+        query: what is looked for: "measurement", y as a picture; "reconstruction", a first one with the prior as it is;
+            "both", the mean of their embeddings; "truth", the picture itself: an oracle.
         first: the method of that reconstruction, at its defaults.
         collection_size: only the first so many of a shuffle that `seed` names; 0 for all.
         collection_match: only names in which this regular expression is found.

@@ -30,10 +30,9 @@ from pellucid.bench.adapt_plan import OF_COLLECTIONS, AdaptPlan
 from pellucid.bench.data import Image, load
 from pellucid.bench.measuring import number
 from pellucid.bench.plan import Data
-from pellucid.errors import CompatibilityError, ConfigError, PriorError
+from pellucid.errors import ConfigError, PriorError
 from pellucid.loop import reconstruct
 from pellucid.operators import Operator
-from pellucid.operators.base import LinearOperator
 from pellucid.prior.base import Prior
 from pellucid.prior.diffusion import DiffusionPrior
 from pellucid.problem import Problem
@@ -192,13 +191,11 @@ def require_adaptable(table: AdaptPlan, prior: Prior, operator: Operator) -> Non
     """
     network_of(prior)
     queried = table.pick in OF_COLLECTIONS and table.query != "truth"
-    if table.own and not isinstance(operator, LinearOperator):
-        raise CompatibilityError("own = true brings y to picture size by A^+, so that A must be linear")
-    if queried:
+    if table.own or (queried and table.query != "reconstruction"):
         require_query(operator)
-        if table.query == "both":
-            method = methods.get(table.first).build(None, operator)
-            method.check(Problem(torch.zeros(1, *operator.measurement_shape), operator), prior)
+    if queried and table.query in ("both", "reconstruction"):
+        method = methods.get(table.first).build(None, operator)
+        method.check(Problem(torch.zeros(1, *operator.measurement_shape), operator), prior)
 
 
 def surroundings(data: Data, image: Image) -> list[Tensor]:
@@ -282,13 +279,13 @@ def _material(table: AdaptPlan, case: Case) -> Material:
 def _query(table: AdaptPlan, case: Case) -> Tensor:
     if table.query == "truth":
         return load(case.data, case.image.path)[None]
-    picture = measured(case.problem)
     if table.query == "measurement":
-        return picture
+        return measured(case.problem)
     method = methods.get(table.first).build(None, case.problem.operator)
     seeds = [number("first", table.seed, case.image.name)]
     first = reconstruct(case.problem, case.prior, method, seeds=seeds).image
-    return torch.cat([picture, first.float().clamp(0, 1)])
+    first = first.float().clamp(0, 1)
+    return first if table.query == "reconstruction" else torch.cat([measured(case.problem), first])
 
 
 def _kept(path: Path) -> Adapter | None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pellucid.retrieval import Index, Neighbour
 
 NONE = "none"
-QUERIES = ("y", "both")
+QUERIES = ("y", "x", "both")
 COMPILED = ("openvino", "onnxruntime")
 SUFFIX = ".safetensors"
 UNKNOWN_LICENCE = "unknown"
@@ -42,8 +42,8 @@ class Wanted:
         index: where neighbours are looked for; None for nowhere.
         neighbours: how many.
         steps, lr: of the training.
-        own: learn from A^+ y too.
-        query: "y", or "both": of a first reconstruction too.
+        own: learn from y as a picture, too.
+        query: "y" as a picture, "x", a first reconstruction, or "both".
         adapter: a file of an adapter that is taken as it is.
         save: where adapters go.
         cache: the folder of what was learned before; None for none.
@@ -256,20 +256,14 @@ def require_fit(case: Case) -> None:
     """Whether a picture's measurement can be looked for, or learned from.
 
     Raises:
-        CompatibilityError: it is no picture, and A^+ makes none of it.
+        CompatibilityError: it neither is a picture nor becomes one.
     """
     from pellucid.adapt.query import require_query
-    from pellucid.operators.base import LinearOperator
 
     asked = case.setup.request.adapt
     if asked is None:
         return
-    if asked.own and not isinstance(case.operator, LinearOperator):
-        raise CompatibilityError(
-            f"--adapt-own brings y to picture size by A^+, and {case.setup.operator_text} is not linear; "
-            "take --adapt INDEX alone"
-        )
-    if asked.index is not None:
+    if asked.own or (asked.index is not None and asked.query != "x"):
         require_query(case.operator)
 
 
@@ -310,8 +304,8 @@ def look(case: Case, title: str, *, quiet: bool) -> Found:
     if asked is None or asked.index is None:
         return Found()
     began, problem = time.perf_counter(), case.problem(1)
-    views = [measured(problem).cpu()]
-    if asked.query == "both":
+    views = [] if asked.query == "x" else [measured(problem).cpu()]
+    if asked.query != "y":
         with bar(f"{title}, first", quiet=quiet) as (progress, task):
             watch = Watch(progress, task, 1, None)
             seeds = [case.setup.request.seed]
@@ -382,7 +376,7 @@ def ahead(case: Case, restoring: float, title: str, *, quiet: bool) -> Ahead | N
     asked = case.setup.request.adapt
     if asked is None or asked.adapter is not None:
         return None
-    if asked.query == "both":
+    if asked.query != "y":
         return Ahead(None, False, restoring + predicted_seconds(case))
     found = look(case, title, quiet=quiet)
     kept = known(case, found)

@@ -65,11 +65,13 @@ AdaptSteps = Annotated[
 ]
 AdaptLr = Annotated[float | None, typer.Option(help="Its rate; 1e-4.")]
 AdaptOwn = Annotated[
-    bool, typer.Option("--adapt-own", help="Adapt to the measurement itself, A^+ y, too; alone without --adapt.")
+    bool, typer.Option("--adapt-own", help="Adapt to the measurement itself, too; alone without --adapt.")
 ]
 AdaptQuery = Annotated[
     str | None,
-    typer.Option(help="What is looked for: y (A^+ y), or both: the mean of it and of a first reconstruction."),
+    typer.Option(
+        help="What is looked for: y as a picture; x, a first reconstruction; both, the mean of the two."
+    ),
 ]
 AdapterFile = Annotated[
     Path | None, typer.Option("--adapter", help="An adapter that --save-adapter wrote, instead of learning one.")

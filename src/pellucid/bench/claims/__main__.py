@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pellucid import zoo
+from pellucid.bench.claims import adir_queries as querying
 from pellucid.bench.claims import ceiling as encoding
 from pellucid.bench.claims import collect as collecting
 from pellucid.bench.claims import dirac_coverage as coverage
@@ -94,6 +95,23 @@ def tiles(
 ) -> None:
     """A1 to A6: squares of pictures, for collections and for tests."""
     print(f"{out}: {tiling.study(source, out, size, every)} squares")
+
+
+@app.command()
+def adir_queries(
+    out: Annotated[Path, typer.Argument(help="A CSV file.")],
+    pictures: Pictures = PHOTOS,
+    size: Size = 128,
+    count: Count = None,
+    prior: Prior = "photo",
+    precision: Precision = "bfloat16",
+    index: Annotated[str, typer.Option(help="The collection.")] = "runs/adir-tiles.index",
+) -> None:
+    """A2: whether a collection is better searched by A^+ y, by a first reconstruction, or by both."""
+    from pellucid.retrieval import Index
+
+    data = Data(pictures, size=size, crop="centre", count=count)
+    querying.study(zoo.load(prior, "cpu", precision), Index.open(index), data, out)
 
 
 HALF = Path("runs/photos-half")
