@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from pellucid.bench import scores
 from pellucid.bench.plan import Plan
@@ -51,6 +51,9 @@ def standing_in(path: Path, photos: Path, prior: Path, size: int = 16, count: in
             names += method["priors"]
         elif any(other["name"] == "dirac" for other in raw["method"]):
             method["priors"] = [str(prior)]
+        elif named and "adapt" in raw:  # priors of one experiment that differ stay different
+            method["priors"] = [str(prior if name == raw["prior"]["names"][0] else another(prior)) for name in named]
+            names += method["priors"]
     names = list(dict.fromkeys(names))
     raw["prior"] = {"names": names, "precision": "float32", "device": "cpu"}
     for method in raw["method"]:
@@ -63,7 +66,67 @@ def standing_in(path: Path, photos: Path, prior: Path, size: int = 16, count: in
             raw["published"][task] = {
                 label: {name: value for name, value in row.items() if name in metrics} for label, row in rows.items()
             }
+    if tables := raw.get("adapt", {}):
+        pytest.importorskip("lancedb")
+        pytest.importorskip("peft")
+        stand_in_adaptations(list(tables.values()), photos.parent)
+        if any(table.get("pick") == "truth-surroundings" for table in tables.values()):
+            raw["data"]["path"] = str(surrounded(photos))
     return raw | {"metrics": list(metrics), "batch": 2}
+
+
+def another(prior: Path) -> Path:
+    """A prior like that one, of other weights."""
+    folder = prior.parent / f"{prior.name}-another"
+    if not folder.exists():
+        folder.mkdir()
+        weights = {name: value * 1.5 for name, value in load_file(prior / "model.safetensors").items()}
+        save_file(weights, folder / "model.safetensors")
+        sha256 = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        card = json.loads((prior / "card.json").read_text()) | {"name": "another", "sha256": sha256}
+        (folder / "card.json").write_text(json.dumps(card))
+    return folder
+
+
+def stand_in_adaptations(tables: list[dict[str, Any]], folder: Path) -> None:
+    """The tables with small collections and short trainings; they have their keys, and differ where they did."""
+    for key, least in {"steps": 1, "neighbours": 1, "batch": 1, "collection_size": 4}.items():
+        every = sorted({table[key] for table in tables if key in table})
+        for table in tables:
+            if key in table:
+                table[key] = least + every.index(table[key])
+    for table in tables:
+        table["crop"] = 8
+        if "collection" in table:
+            table.setdefault("neighbours", 4)
+            table["collection"] = str(collection(folder / Path(table["collection"]).name))
+            assert table.get("embedder", "pixel") == "pixel", "the stand-ins are searched by thumbnails"
+
+
+def collection(place: Path) -> Path:
+    """An index of twelve small pictures by thumbnails, named like slices and photographs, others in every index."""
+    if not place.exists():
+        from pellucid.retrieval import Index
+
+        pictures, rng = place.with_suffix(".pictures"), np.random.default_rng(list(place.name.encode()))
+        pictures.mkdir()
+        for number in range(12):
+            values = (20 * number + rng.integers(0, 16, (24, 24, 3))).astype(np.uint8)
+            name = f"hu-{240 + 4 * number}-0-1" if number % 2 else f"photo_{number}-0-1"
+            Image.fromarray(values).save(pictures / f"{name}.png")
+        Index.create(place, "pixel").add(pictures, licence="CC0")
+    return place
+
+
+def surrounded(photos: Path) -> Path:
+    """The same pictures with 8 pixels more on every side, which an oracle may learn from."""
+    folder = photos.parent / "surrounded"
+    if not folder.exists():
+        folder.mkdir()
+        for path in sorted(photos.glob("*.png")):
+            padded = np.pad(np.asarray(Image.open(path)), ((8, 8), (8, 8), (0, 0)), mode="reflect")
+            Image.fromarray(padded).save(folder / path.name)
+    return folder
 
 
 def encoder(folder: Path) -> Path:
