@@ -18,7 +18,8 @@ def test_the_page_is_up_to_date() -> None:
     assert all(page.count(mark) == 1 for part in PARTS for mark in marks(part))
     if not (RESULTS / "scale.json").exists():
         pytest.skip("no result files in this checkout")
-    assert all(written(page.replace(marks(part)[1], "x" + marks(part)[1]), RESULTS) == page for part in PARTS)
+    there = [part for part in PARTS if (RESULTS / f"{part}.json").exists()]
+    assert all(written(page.replace(marks(part)[1], "x" + marks(part)[1]), RESULTS) == page for part in there)
     assert written(page, RESULTS) == page, "run `python -m pellucid.bench.retrieval page`"
 
 
