@@ -171,7 +171,7 @@ def ceiling(
 
 @app.command()
 def collect(
-    paper: Annotated[str, typer.Argument(help="Its name: ssd, flash, dirac, resample.")],
+    paper: Annotated[str, typer.Argument(help="Its name: ssd, flash, dirac, resample, adir.")],
     runs: Annotated[Path, typer.Argument(help="Folder of the runs, named as their plans.")],
     out: Annotated[Path | None, typer.Option(help="Folder of the result files.")] = None,
 ) -> None:

@@ -24,6 +24,7 @@ from pellucid.zoo import Card, find
 
 WHERE = ("plan", "task", "label", "image")
 NUMBERS = ("nfe", "psnr", "ssim", "effnet_distance", "residual", "detail", "seconds")
+ADAPTED = ("adapt_steps", "adapt_seconds", "search_seconds")
 COLUMNS = (*WHERE, "seeds", *NUMBERS, "spread")
 REPLICATES = 100
 
@@ -61,7 +62,8 @@ def collect(runs: Path, out: Path, plans: Sequence[str], studies: Sequence[str] 
         rows += [{**row, "plan": plan} for row in _over_seeds(found, folder / "pictures")]
         sets += _sets(plan, found, _features(folder))
         records[plan] = _record(plan_json, found)
-    save_table(out / "rows.csv", rows, COLUMNS)
+    adapted = ADAPTED if any(row["adapt_steps"] != "" for row in rows) else ()
+    save_table(out / "rows.csv", rows, (*COLUMNS, *adapted))
     save_table(out / "sets.csv", sets, ("plan", "task", "label", "frechet"))
     for name in studies:
         for suffix in (".csv", ".jpg"):
@@ -78,7 +80,7 @@ def _over_seeds(rows: Sequence[dict[str, Any]], pictures: Path) -> list[dict[str
         group.append({**row, "detail": detail(pictures, row)})
     return [
         {name: row[name] for name in WHERE[1:] for row in group[:1]}
-        | {name: _mean([row.get(name) for row in group]) for name in NUMBERS}
+        | {name: _mean([row.get(name) for row in group]) for name in (*NUMBERS, *ADAPTED)}
         | {"seeds": len(group), "spread": spread([pictures / f"{row['key']}.png" for row in group])}
         for group in groups.values()
     ]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pellucid.bench.claims import (
+    adir,
+    adir_page,
     causes,
     cost_page,
     dirac,
@@ -111,4 +113,21 @@ DIRAC = Paper(
     strips=dirac_page.STRIPS,
     plots=dirac_page.PLOTS,
 )
-PAPERS = (SSD, FLASH, DIRAC, RESAMPLE)
+ADIR = Paper(
+    name="adir",
+    letter="A",
+    plans=adir.PLANS,
+    tests=adir.TESTS,
+    experiments=adir.EXPERIMENTS,
+    remarks=adir_page.of,
+    before=(
+        "half runs/photos-half",
+        "tiles papers/adir/unseen.txt runs/adir-tiles",
+        "tiles ../shared/ct/lidc_idri_0314_chest.npz runs/adir-ct --size 128",
+        "tiles ../shared/ct/eval_other_patients.npz runs/adir-ct-test --size 128",
+    ),
+    studies=("adir-queries",),
+    strips=adir_page.STRIPS,
+    plots=adir_page.PLOTS,
+)
+PAPERS = (SSD, FLASH, DIRAC, RESAMPLE, ADIR)
