@@ -81,6 +81,11 @@ def stream(
     if order not in ("input", "completion"):
         raise CompatibilityError(f"order must be input or completion, not {order!r}")
     wrapped = prior if method.wrap is None else method.wrap(prior)
+    if prior.own_images:
+        raise CompatibilityError(
+            "a prior that sees image i of a batch with an adapter of its own takes all images in one reconstruct(); "
+            "in a stream they come and go"
+        )
     if wrapped.remembers:
         raise CompatibilityError(
             f"{method.name} looks back at what the network did for the same images together "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy, deepcopy
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d
 
 from pellucid import methods
-from pellucid.adapt import Adaptation, Full, Lora, Training, adapt, learn, together
+from pellucid.adapt import Adaptation, Full, Lora, Training, adapt, learn, together, trainable
 from pellucid.adapt.adapt import _HeldOut, simple_loss, times
+from pellucid.adapt.cache import key
 from pellucid.adapt.examples import Examples
 from pellucid.adapt.query import measured
+from pellucid.codec import AffineCodec
 from pellucid.errors import CompatibilityError, ShapeError
 from pellucid.loop import reconstruct
 from pellucid.operators import parse
@@ -23,6 +26,7 @@ from pellucid.prior.gaussian import GaussianPrior
 from pellucid.prior.tiled import TiledPrior
 from pellucid.problem import Problem
 from pellucid.process import VE, DiscreteVP, Flow, Process
+from pellucid.slots import stream
 from tests.adapt.toys import network, prior, stripes
 from tests.latent import codec
 
@@ -197,8 +201,24 @@ def test_what_cannot_be_adapted_is_refused_by_name() -> None:
         adapt(TiledPrior(prior(), 64, 8), problem(), stripes(2), HOW)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="picture 1"):
         adapt(prior(), problem(), [stripes(1)[0], torch.rand(2, 32, 32)], HOW)
-    with pytest.raises(ShapeError, match="leave it out"):
+    with pytest.raises(ShapeError, match="at most 2 wide"):
         adapt(prior(), problem(), [torch.rand(3, 2, 2)], HOW)
+    for values in (
+        torch.full((3, 32, 32), 200, dtype=torch.uint8),
+        255 * torch.rand(3, 32, 32),
+        torch.full((3, 32, 32), torch.nan),
+    ):
+        with pytest.raises(ShapeError, match="divide 8-bit values by 255"):
+            adapt(prior(), problem(), [values], HOW)
+    with pytest.raises(CompatibilityError, match="1 or 3 channels, not of 2"):
+        learn(prior(), stripes(2), 2, HOW)
+
+    class Other(DiffusionPrior):
+        def _denoise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
+            return super()._denoise(x, t)[0] + 100, None
+
+    with pytest.raises(CompatibilityError, match="a way of its own"):
+        adapt(Other(prior().network, predicts="denoiser"), problem(), stripes(2), HOW)
     with pytest.raises(CompatibilityError, match="not finite"):
         adapt(prior(), problem(), stripes(2), Adaptation(Full(), Training(steps=40, lr=1.0), crop=16))
 
@@ -229,3 +249,77 @@ def test_adapters_that_cannot_be_told_apart_are_refused() -> None:
         reconstruct(problem(2), TiledPrior(together(own), 24, 4), methods.adir(nfe=2))
     with pytest.raises(CompatibilityError, match="one prior"):
         together([own[0], adapt(prior(), problem(), stripes(2), how)])
+
+
+def test_small_pictures_are_left_out_where_there_are_larger_ones() -> None:
+    examples = Examples([*stripes(2, 32), *stripes(1, 8)], prior(), 3, 16)
+    assert examples.side == 16 and len(examples.encoded) == 2
+    found = learn(prior(), [*stripes(2, 32), *stripes(1, 8)], 3, Adaptation(HOW.style, Training(steps=1), crop=16))
+    assert found.about["left_out"] == 1
+    assert Examples([*stripes(1, 12), *stripes(1, 8)], prior(), 3, 16).side == 12
+
+
+def test_a_cache_knows_everything_that_an_adapter_depends_on() -> None:
+    pictures, how = stripes(1), Adaptation(HOW.style)
+    base = prior()
+    assert isinstance(base.network, nn.Module)
+    first = key(base, pictures, 3, how)
+    assert key(prior(), pictures, 3, how) == first
+    others = [copy(base) for _ in range(5)]
+    others[0].codec = AffineCodec(1.0, 0.0)
+    others[1].process = DiscreteVP.cosine()
+    others[2].autocast = torch.bfloat16
+    others[3].learned_variance = True
+    others[4].network = deepcopy(base.network)
+    others[4].network.network.stem.dilation = (2, 2)
+    found = [key(other, pictures, 3, how) for other in others]
+    found += [key(base, pictures, 1, how), key(base, stripes(1, seed=1), 3, how)]
+    next(base.network.parameters()).data.mul_(1.5)  # no version counter sees this
+    found.append(key(base, pictures, 3, how))
+    assert len({first, *found}) == 9
+
+
+def test_a_network_that_predicts_the_picture_is_not_ruled_by_quiet_times() -> None:
+    made = nn.Conv2d(3, 3, 3, padding=1).requires_grad_(False)
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = made
+
+        def forward(self, x: Tensor, time: Tensor) -> Tensor:
+            return self.layer(x)
+
+    for process in (DiscreteVP.linear(), VE(), Flow(t_max=0.99)):
+        base = DiffusionPrior(Net(), process, predicts="x0")
+        found = learn(base, stripes(2), 3, Adaptation(HOW.style, Training(steps=60), crop=16))
+        assert max(found.about["losses"]) < 50
+
+
+def test_it_learns_inside_inference_mode_and_leaves_a_training_network_alone() -> None:
+    how = Adaptation(HOW.style, Training(steps=2), crop=16, held_out=0.5)
+    with torch.inference_mode():
+        inside = prior()
+        found = adapt(inside, problem(), stripes(2), how)
+    assert found.cost.steps == 2
+    normal = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)).train()
+    free = trainable(normal, HOW.style)
+    free(torch.randn(2, 3, 8, 8))
+    assert not free.training and normal.training and not normal[1].running_mean.any()  # type: ignore[union-attr,operator]
+
+
+def test_small_steps_are_not_lost_in_bfloat16() -> None:
+    half = prior().network
+    assert isinstance(half, nn.Module)
+    free = trainable(half.to(torch.bfloat16), HOW.style)
+    assert {p.dtype for p in free.parameters() if p.requires_grad} == {torch.float32}
+
+
+def test_streams_are_refused_for_adapters_that_are_told_apart_by_place() -> None:
+    base = prior()
+    how = Adaptation(HOW.style, Training(steps=1), crop=16)
+    own = [adapt(base, problem(), stripes(2), how) for _ in range(2)]
+    with pytest.raises(CompatibilityError, match="all images in one reconstruct"):
+        next(iter(stream([problem(2)], together(own), methods.adir(nfe=2))))
+    alone = [result.adaptation[0].steps for result in stream([problem(2)], own[0], methods.adir(nfe=2))]
+    assert alone == [1, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from typing import Any
 
 import pytest
 import torch
@@ -124,9 +125,37 @@ def test_files_that_are_no_adapters_are_refused(tmp_path: object) -> None:
     _, adapter = moved(network())
     name = next(iter(adapter.state))
     Adapter(STYLE, {**adapter.state, name: adapter.state[name] * float("nan")}).save(folder / "nan.safetensors")
-    for broken in ("text", "foreign", "nan"):
+    other = {name: value[:2] if name.endswith("A") else value for name, value in adapter.state.items()}
+    Adapter(STYLE, other).save(folder / "rank.safetensors")
+    Adapter(Lora(4, 1e300), adapter.state).save(folder / "alpha.safetensors")
+    Adapter(STYLE, {name: value * 1e9 for name, value in adapter.state.items()}).save(folder / "big.safetensors")
+    Adapter(STYLE, {name: value.int() for name, value in adapter.state.items()}).save(folder / "whole.safetensors")
+    headers = {
+        "deep": "[" * 100_000,
+        "list": '{"style": "full", "about": [1]}',
+        "rank2": '{"style": "lora", "rank": 1e999}',
+    }
+    headers |= {
+        "steps": '{"style": "full", "about": {"steps": "x"}}',
+        "endless": '{"style": "full", "about": {"seconds": Infinity}}',
+    }
+    for name, header in headers.items():
+        save_file({"a": torch.zeros(1)}, folder / f"{name}.safetensors", metadata={"pellucid_adapter": header})
+    for broken in ("text", "foreign", "nan", "rank", "alpha", "big", "whole", *headers):
         with pytest.raises(PriorError, match="is no adapter"):
             Adapter.load(folder / f"{broken}.safetensors")
+
+
+@pytest.mark.parametrize("words", [{"groups": 2}, {"dilation": 2}, {"padding_mode": "circular", "padding": 1}])
+def test_convolutions_of_other_kinds_get_no_factors(words: dict[str, Any]) -> None:
+    made = nn.Sequential(nn.Conv2d(4, 4, 3, **words), nn.Conv2d(4, 2, 3, padding="same", bias=False))
+    free, adapter = moved(made)
+    assert {name.partition(".")[0] for name in adapter.state} == {"1"}
+    x = torch.randn(1, 4, 9, 9)
+    with torch.no_grad():
+        assert torch.allclose(adapter.into(made)(x), free(x), atol=1e-5)
+    with pytest.raises(CompatibilityError, match="no convolution"):
+        trainable(made[0], STYLE)
 
 
 def test_a_network_without_convolutions_is_refused() -> None:

@@ -126,3 +126,10 @@ def test_an_operator_that_is_not_linear_is_refused_by_name() -> None:
     y = operator(torch.rand(1, 1, SIDE, SIDE, dtype=torch.float64))
     with pytest.raises(NeedsCapability, match="adir needs a linear operator"):
         reconstruct(Problem(y, operator, 0.0), prior(), methods.adir())
+
+
+def test_an_operator_that_measures_nothing_leaves_a_draw_of_the_prior() -> None:
+    operator = parse("mask:random=1.0").build((1, SIDE, SIDE))
+    for std in (0.0, 0.1):
+        problem = Problem(torch.zeros(1, 1, SIDE, SIDE, dtype=torch.float64), operator, std)
+        assert bool(torch.isfinite(reconstruct(problem, prior(), methods.adir(nfe=3)).image).all())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -23,8 +23,11 @@ from pellucid.prior.dirac import DiracPrior
 from pellucid.prior.tiled import TiledPrior
 from pellucid.problem import Problem
 from pellucid.process import Process
+from pellucid.typing import expand
 
 Watch = Callable[[int, float], object]
+LEAST = 0.01  # sigma_t / alpha_t
+MOST = 5.0  # Hang et al., Min-SNR, ICCV 2023
 PROBES = 24  # fixed crops and times that the held-out loss is measured on
 
 
@@ -86,8 +89,8 @@ def adapt(
             what is learned now goes there, unless `watch` ended it.
 
     Raises:
-        CompatibilityError: the prior is around no torch network, the problem has several pictures, there is nothing to
-            learn from, `own` is asked of a measurement that is no picture, or the loss diverges.
+        CompatibilityError: the prior is around no torch network or asks it in a way of its own, the problem has several
+            pictures, there is nothing to learn from, `own` is asked of a measurement that is no picture, or the loss diverges.
         ShapeError: a neighbour is no picture, or too small.
         PriorError: peft is not installed.
         ImageFileError: the cache cannot be written to.
@@ -114,15 +117,18 @@ def learn(
     prior: DiffusionPrior, pictures: Sequence[Tensor], channels: int, how: Adaptation, *, watch: Watch | None = None
 ) -> Adapter:
     """The adapter that pictures teach; see `adapt`."""
-    network = network_of(prior)
-    examples = Examples(pictures, prior, channels, how.crop)
-    held_out = None
-    if how.held_out > 0 and len(pictures) > 1:
-        kept = min(max(1, round(how.held_out * len(pictures))), len(pictures) - 1)
-        examples, unseen = examples.split(kept)
-        held_out = _HeldOut(prior, unseen, how)
-    copied = trainable(network, how.style, how.training.seed)
-    return fit(copied, _Simple(prior, examples, how), how.training, style=how.style, held_out=held_out, watch=watch)
+    network, count = network_of(prior), len(pictures)
+    with torch.inference_mode(False):  # a caller's would leave nothing to train with
+        examples = Examples(pictures, prior, channels, how.crop)
+        about = {"left_out": count - len(examples.encoded)}
+        held_out = None
+        if how.held_out > 0 and len(examples.encoded) > 1:
+            kept = min(max(1, round(how.held_out * len(examples.encoded))), len(examples.encoded) - 1)
+            examples, unseen = examples.split(kept)
+            held_out = _HeldOut(prior, unseen, how)
+        copied, loss = trainable(network, how.style, how.training.seed), _Simple(prior, examples, how)
+        learned = fit(copied, loss, how.training, style=how.style, held_out=held_out, watch=watch)
+    return replace(learned, about={**learned.about, **about})
 
 
 def adapted(prior: DiffusionPrior, adapter: Adapter) -> AdaptedPrior:
@@ -150,6 +156,10 @@ def network_of(prior: object) -> nn.Module:
         )
     if isinstance(prior, DiracPrior):
         raise CompatibilityError("only priors of Gaussian noise are adapted, and this one undoes another degradation")
+    if type(prior)._denoise is not DiffusionPrior._denoise:
+        raise CompatibilityError(
+            f"{type(prior).__name__} has a way of its own to ask its network, which adapting loses"
+        )
     if prior.plug_and_play:
         raise CompatibilityError("a denoiser for plug-and-play methods knows no noise levels to be adapted at")
     return network
@@ -171,6 +181,7 @@ class AdaptedPrior(DiffusionPrior):
         about = adapter.about
         self.cost = Cost(int(about.get("steps", 0)), float(about.get("seconds", 0.0)), cached)
         self.costs = (self.cost,)
+        self.own_images = False
 
 
 @dataclass
@@ -189,23 +200,30 @@ class _Simple:
 
 
 def times(process: Process, count: int, generator: torch.Generator) -> Tensor:
-    """Times drawn evenly from where the process has noise: whole ones from 1 to T, or (0, t_max], (count,) float64."""
+    """Times drawn evenly from where the process has noise, (count,) float64.
+
+    Whole ones from 1 to T; of a continuous process down to the noise of 0.01 that DDPM's first step has.
+    """
     share = torch.rand(count, generator=generator, dtype=torch.float64)
     if process.discrete:
         return (share * process.t_max).floor() + 1
-    return process.at_pace(1 - share)
+    return torch.maximum(process.at_pace(1 - share), process.time_at_ratio(torch.tensor(LEAST, dtype=torch.float64)))
 
 
 def simple_loss(prior: DiffusionPrior, network: nn.Module, x0: Tensor, t: Tensor, eps: Tensor) -> Tensor:
     """|eps - eps_theta(x_t, t)|^2, the mean over entries, (b,): whatever the network predicts, by what it says of x_0.
 
-    A learned variance takes no part, so that its weights get no gradient of their own.
+    A learned variance takes no part, so that its weights get no gradient of their own. For a network that predicts x_0
+    itself the loss is min(alpha_t^2 / sigma_t^2, 5) |x_0 - x_0(x_t, t)|^2: without the bound, which eq. (5) does not
+    have, the quietest times outweigh all others.
     """
     other = copy(prior)
     other.network = network
     x_t = prior.process.diffuse(x0, t, eps)
     with uncounted():
         found, _ = other._denoise(x_t, t)
+    if prior.predicts == "x0":
+        return expand(prior.process.snr(t).clamp(max=MOST), x0).flatten() * (found - x0).square().flatten(1).mean(1)
     return (prior.process.eps(x_t, found, t) - eps).square().flatten(1).mean(1)
 
 

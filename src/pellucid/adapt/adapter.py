@@ -16,6 +16,8 @@ from pellucid.errors import CompatibilityError, PriorError
 from pellucid.images.atomic import replacing
 
 LARGEST = 2 * 10**9  # bytes of a file of factors
+BIGGEST = 1e6  # of a factor; weights are of the order of 1
+LONGEST = 1e9  # steps or seconds of an adaptation
 
 
 @dataclass(frozen=True)
@@ -99,22 +101,42 @@ class Adapter:
             with safe_open(path, framework="pt") as file:
                 header = json.loads((file.metadata() or {}).get("pellucid_adapter", "null"))
                 state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, OSError, ValueError) as error:
-            raise PriorError(f"{path} is no adapter: {error}") from error
-        if not isinstance(header, dict) or not all(torch.isfinite(value).all() for value in state.values()):
-            raise PriorError(
-                f"{path} is no adapter: it was not written by pellucid, or holds values that are not finite"
-            )
-        return cls(_style(header, path), state, header.get("about") or {})
+        except (SafetensorError, OSError, ValueError, RecursionError) as error:
+            raise PriorError(f"{path} is no adapter: {str(error)[:200]}") from error
+        if not isinstance(header, dict) or not isinstance(about := header.get("about", {}), dict):
+            raise PriorError(f"{path} is no adapter: it was not written by pellucid")
+        style = _style(header, path)
+        if wrong := [name for name, value in state.items() if not _sound(name, value, style)]:
+            raise PriorError(f"{path} is no adapter: {wrong[0]} is no weight, or holds values that are not finite")
+        if not all(isinstance(about.get(name, 0), int | float) for name in ("steps", "seconds")):
+            raise PriorError(f"{path} is no adapter: its header does not say what it took in numbers")
+        if not all(0 <= about.get(name, 0) < LONGEST for name in ("steps", "seconds")):
+            raise PriorError(f"{path} is no adapter: its header says that it took no possible time")
+        return cls(style, state, about)
+
+
+def _sound(name: str, value: Tensor, style: Style) -> bool:
+    """Whether a tensor is one that `save` writes: floats of moderate size; a factor of the rank that is announced."""
+    if value.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        return False
+    if not bool((value.abs() < BIGGEST).all()):
+        return False
+    if isinstance(style, Full):
+        return True
+    side = {"lora_A": 0, "lora_B": 1}.get(name.rpartition(".")[2])
+    return side is not None and value.ndim in (2, 4) and value.numel() > 0 and value.shape[side] == style.rank
 
 
 def _style(header: dict[str, Any], path: Path) -> Style:
     if header.get("style") == "full":
         return Full()
     try:
-        return Lora(int(header["rank"]), float(header["alpha"]), bool(header["attention"]))
-    except (KeyError, TypeError, ValueError, CompatibilityError) as error:
-        raise PriorError(f"{path} is no adapter: its header says {header.get('style')!r}") from error
+        style = Lora(int(header["rank"]), float(header["alpha"]), bool(header["attention"]))
+        if style.alpha > BIGGEST:
+            raise CompatibilityError(f"alpha is {style.alpha}")
+    except (KeyError, TypeError, ValueError, OverflowError, CompatibilityError) as error:
+        raise PriorError(f"{path} is no adapter: its header says {str(header.get('style'))[:20]!r}") from error
+    return style
 
 
 def _memory_format(weight: Tensor) -> torch.memory_format:

@@ -6,8 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
     from pellucid.adapt.adapt import Adaptation
     from pellucid.prior.diffusion import DiffusionPrior
 
-_digests: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()
-
 
 def default_folder() -> Path:
     """$PELLUCID_CACHE/adapters, or ~/.cache/pellucid/adapters."""
@@ -30,19 +27,22 @@ def default_folder() -> Path:
 def key(prior: DiffusionPrior, pictures: Sequence[Tensor], channels: int, how: Adaptation) -> str:
     """40 hexadecimal digits of (prior, pictures in their order, settings).
 
-    The prior counts by its weights and by what its network predicts, at which precision and times.
+    The prior counts by the content of its network and autoencoder, by how they are put together, by what the network
+    predicts and at which precision, and by its process. What a module's text does not tell, such as a function in its
+    `forward`, does not count.
     """
     digest = hashlib.sha256()
-    process = prior.process
-    middle = torch.tensor([process.t_max / 3], dtype=torch.float64)
-    about = (prior.predicts, prior.autocast, prior.multiple, type(process).__name__, process.t_max)
-    schedule = (float(process.alpha(middle)), float(process.sigma(middle)))
-    digest.update(repr((about, schedule, channels, how, torch.__version__)).encode())
-    assert isinstance(prior.network, nn.Module)
-    for network in (prior.network, getattr(prior.codec, "module", None)):
-        digest.update(_of_network(network).encode() if isinstance(network, nn.Module) else b"none")
+    process, codec = prior.process, prior.codec
+    times = process.t_max * torch.linspace(0, 1, 17, dtype=torch.float64)
+    schedule = [process.alpha(times).tolist(), process.sigma(times).tolist(), process.t_max, process.discrete]
+    told = (prior.predicts, prior.learned_variance, prior.autocast, prior.multiple, prior.channels)
+    plain = {name: value for name, value in sorted(vars(codec).items()) if isinstance(value, str | int | float | tuple)}
+    digest.update(repr((told, schedule, type(codec).__name__, plain, channels, how, torch.__version__)).encode())
+    for network in (prior.network, getattr(codec, "module", None)):
+        if isinstance(network, nn.Module):
+            _hash_network(digest, network)
     for picture in pictures:
-        digest.update(repr(tuple(picture.shape)).encode())
+        digest.update(repr((tuple(picture.shape), picture.dtype)).encode())
         digest.update(_bytes(picture))
     return digest.hexdigest()[:40]
 
@@ -68,16 +68,12 @@ def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}.safetensors"
 
 
-def _of_network(network: nn.Module) -> str:
-    """sha256 of all weights, once a network; weights that are trained are not for a cache."""
-    state = sum(parameter._version for parameter in network.parameters())  # counts changes in place
-    if network not in _digests or _digests[network][0] != state:
-        digest = hashlib.sha256(type(network).__name__.encode())
-        for name, value in sorted(network.state_dict().items()):
-            digest.update(name.encode())
-            digest.update(_bytes(value))
-        _digests[network] = (state, digest.hexdigest())
-    return _digests[network][1]
+def _hash_network(digest: Any, network: nn.Module) -> None:
+    """Every time anew: weights change in ways that no counter sees."""
+    digest.update(repr(network).encode())
+    for name, value in [*sorted(network.named_parameters()), *sorted(network.named_buffers())]:
+        digest.update(repr((name, tuple(value.shape), value.dtype)).encode())
+        digest.update(_bytes(value))
 
 
 def _bytes(value: Tensor) -> bytes:

@@ -20,29 +20,33 @@ class Examples:
         pictures: (c, h, w) in [0, 1] each, of any sizes.
         prior: whose codec encodes them.
         channels: of the pictures that the prior is to restore: 1 or 3. Colour pictures become grey for grey ones.
-        crop: side of a crop, in units of the prior's space; less where a picture is smaller.
+        crop: side of a crop, in units of the prior's space. Smaller pictures are left out, unless all are smaller:
+            then crops are as large as the largest picture allows.
 
     Raises:
-        CompatibilityError: there is no picture.
-        ShapeError: a picture has another number of dimensions or channels, or is smaller than the network takes.
+        CompatibilityError: there is no picture, or pictures have other channels than 1 or 3.
+        ShapeError: a picture has another number of dimensions or channels, or other values than a picture's, or all
+            are smaller than the network takes.
     """
 
     def __init__(self, pictures: Sequence[Tensor], prior: Prior, channels: int, crop: int = 64) -> None:
         if not pictures:
             raise CompatibilityError("an adaptation needs at least one picture to learn from")
+        if channels not in (1, 3):
+            raise CompatibilityError(f"priors are adapted to pictures of 1 or 3 channels, not of {channels}")
         multiple = int(getattr(prior, "multiple", 1))
         encoded = []
         with torch.no_grad(), uncounted():
             for number, picture in enumerate(pictures):
                 encoded.append(prior.codec.encode(_toned(picture, channels, number)[None])[0])
-        sides = [min(z.shape[-2:]) for z in encoded]
-        side = min(crop, min(sides)) // multiple * multiple
+        largest = max(min(z.shape[-2:]) for z in encoded)
+        side = min(crop, largest) // multiple * multiple
         if side < 1:
             raise ShapeError(
-                f"picture {sides.index(min(sides))} to adapt to is {min(sides)} wide in the prior's space, "
-                f"and the network takes {multiple} at least; leave it out"
+                f"the pictures to adapt to are at most {largest} wide in the prior's space, and the network takes "
+                f"{multiple} at least; take larger ones"
             )
-        self.encoded, self.side = encoded, side
+        self.encoded, self.side = [z for z in encoded if min(z.shape[-2:]) >= side], side
 
     def batch(self, count: int, generator: torch.Generator) -> Tensor:
         """(count, ...) crops of pictures drawn with replacement."""
@@ -68,8 +72,8 @@ def _toned(picture: Tensor, channels: int, number: int) -> Tensor:
     shape: Shape = tuple(picture.shape)
     if len(shape) != 3 or shape[0] not in (1, 3):
         raise ShapeError(f"picture {number} to adapt to has the shape {shape}; (1 or 3, height, width) is wanted")
-    if not torch.isfinite(picture).all():
-        raise ShapeError(f"picture {number} to adapt to holds values that are not finite")
+    if not picture.is_floating_point() or not bool(((picture > -1) & (picture < 2)).all()):
+        raise ShapeError(f"picture {number} to adapt to is none of floats in [0, 1]; divide 8-bit values by 255")
     if channels == 1:
         return picture.mean(0, keepdim=True)
     return picture.expand(3, -1, -1)

@@ -46,12 +46,13 @@ class Lora:
     def targets(self, network: nn.Module) -> list[str]:
         """Names of the modules that get factors.
 
-        Transposed convolutions get none: peft has no LoRA for them. The networks of the papers hold none.
+        Convolutions that are transposed, dilated, in groups, or padded with anything but zeros get none: A would have
+        to be one of the same kind, and peft has none. The networks of the papers hold no such convolution.
 
         Raises:
             CompatibilityError: the network has no convolution.
         """
-        found = [name for name, module in network.named_modules() if isinstance(module, CONVOLUTIONS)]
+        found = [name for name, module in network.named_modules() if _plain_convolution(module)]
         if self.attention:
             found += [name for name, module in network.named_modules() if _attends(name, module)]
         if not found:
@@ -71,6 +72,13 @@ class Full:
 Style = Lora | Full
 
 
+def _plain_convolution(module: nn.Module) -> bool:
+    """Whether A and B, a convolution of the same window and one of 1 x 1, add up to a change of its weights."""
+    if not isinstance(module, CONVOLUTIONS):
+        return False
+    return module.groups == 1 and set(module.dilation) == {1} and module.padding_mode == "zeros"
+
+
 def _attends(name: str, module: nn.Module) -> bool:
     """Whether a linear layer makes queries, keys, values or the output of an attention, by diffusers' names."""
     last = [part for part in name.split(".") if not part.isdigit()][-1]
@@ -78,12 +86,13 @@ def _attends(name: str, module: nn.Module) -> bool:
 
 
 def sharing(network: nn.Module) -> nn.Module:
-    """The same network anew: other modules around the same memory, frozen; hooks and flags are its own."""
+    """The same network anew, to be evaluated: other modules around the same memory, frozen; hooks are its own."""
     memo: dict[int, object] = {}
     for tensor in chain(network.parameters(), network.buffers()):
-        own = tensor.detach()
+        # A tensor that was made in inference mode takes no part in any gradient: its content is copied.
+        own = tensor.clone() if tensor.is_inference() else tensor.detach()
         memo[id(tensor)] = nn.Parameter(own, requires_grad=False) if isinstance(tensor, nn.Parameter) else own
-    return deepcopy(network, memo)
+    return deepcopy(network, memo).eval()
 
 
 def trainable(network: nn.Module, style: Style = Lora(), seed: int = 0) -> nn.Module:
@@ -112,13 +121,23 @@ def trainable(network: nn.Module, style: Style = Lora(), seed: int = 0) -> nn.Mo
         raise PriorError("adaptation needs the extra: pip install 'pellucid[adapt]'") from error
     words: dict[str, Any] = {"r": style.rank, "lora_alpha": style.alpha, "target_modules": targets}
     config = peft.LoraConfig(**words)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):  # peft draws from the generator of all; what it drew is replaced
         peft.inject_adapter_in_model(config, copied, adapter_name=ADAPTER)
-    for parameter in copied.parameters():
-        if parameter.requires_grad and parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in sorted(copied.named_parameters()):
+        if parameter.requires_grad:
+            parameter.data = _begun(name, parameter, generator)
     return copied
+
+
+def _begun(name: str, parameter: Tensor, generator: torch.Generator) -> Tensor:
+    """A as a convolution's weights begin, B zero; in float32 at least, since small steps vanish in bfloat16."""
+    dtype = parameter.dtype if parameter.dtype == torch.float64 else torch.float32
+    value = torch.zeros(parameter.shape, dtype=dtype)
+    if _plain(name).endswith("lora_A"):
+        nn.init.kaiming_uniform_(value, a=5**0.5, generator=generator)
+    value = value.to(parameter.device)
+    return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
 
 
 def factors(network: nn.Module, style: Style) -> dict[str, Tensor]:

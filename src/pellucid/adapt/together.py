@@ -38,6 +38,8 @@ def together(priors: Sequence[AdaptedPrior]) -> Together:
     styles = {prior.adapter.style for prior in priors}
     if len(styles) > 1 or not isinstance(priors[0].adapter.style, Lora):
         raise CompatibilityError("only adapters of one kind of LoRA run in one batch; reconstruct these one by one")
+    if len({frozenset(prior.adapter.state) for prior in priors}) > 1:
+        raise CompatibilityError("only adapters of the same layers run in one batch; reconstruct these one by one")
     return Together(base, [prior.adapter for prior in priors], tuple(prior.cost for prior in priors))
 
 
@@ -52,7 +54,7 @@ class Together(DiffusionPrior):
 
     def __init__(self, prior: DiffusionPrior, adapters: Sequence[Adapter], costs: tuple[Cost, ...]) -> None:
         self.__dict__.update(prior.__dict__)
-        self.adapters, self.costs = tuple(adapters), costs
+        self.adapters, self.costs, self.own_images = tuple(adapters), costs, True
         self.network = _mixed(network_of(prior), adapters)
 
     def estimate(self, state: State, *, differentiable: bool = False) -> Estimate:

@@ -102,7 +102,8 @@ class SurrogateGuidance(Consistency):
             return self.scale * variance
         operator = observation.operator
         assert isinstance(operator, LinearOperator)
-        most = expand(1 / (2 * _norm(operator, step.mean, observation) ** 2), step.mean)
+        norm = expand(_norm(operator, step.mean, observation), step.mean)
+        most = torch.where(norm > 0, 1 / (2 * norm**2), 0)
         level = expand(noise_level(observation) ** 2, step.mean)
         own = variance / (2 * level).clamp(min=torch.finfo(torch.float64).tiny)
         return (self.scale * torch.where(level > 0, torch.minimum(own, most), most)).to(step.mean)

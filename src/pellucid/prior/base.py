@@ -94,6 +94,7 @@ class Prior(ABC):
         codec: between pictures in [0, 1] and the space of x.
         learned_variance: whether estimates carry `mix`.
         costs: what adapting it to a picture took: one for all images, or one an image; none where it is as it was.
+        own_images: whether image i of a batch is seen by a part of its own, so that all are to be reconstructed in one.
         remembers: whether an estimate depends on those that the same batch of images was given before.
     """
 
@@ -102,6 +103,7 @@ class Prior(ABC):
     learned_variance: bool = False
     remembers: bool = False
     costs: tuple[Cost, ...] = ()
+    own_images: bool = False
 
     def estimate(self, state: State, *, differentiable: bool = False) -> Estimate:
         """One network pass, counted as one NFE an image; `differentiable` keeps what one vjp needs."""

@@ -55,8 +55,8 @@ class LookAhead(Prior):
             k, _ = DDIM(0.0).weights(self.process, part.t, s[moving], seen)
             x = self.process.mean(seen.x0, s[moving]) + expand(k, seen.eps) * seen.eps
             with only(moving):
-                ahead = self.prior.estimate(State(x, s[moving], part.index))
-            here = State(_put(here.x, moving, x), _put(here.t, moving, s[moving]), here.index)
+                ahead = self.prior.estimate(State(x, s[moving], part.index, part.images))
+            here = State(_put(here.x, moving, x), _put(here.t, moving, s[moving]), here.index, here.images)
             estimate = Estimate(_put(estimate.x0, moving, ahead.x0), _put(estimate.eps, moving, ahead.eps))
         return replace(estimate, eps=self.process.eps(state.x, estimate.x0, state.t))
 
