@@ -321,5 +321,5 @@ def test_streams_are_refused_for_adapters_that_are_told_apart_by_place() -> None
     own = [adapt(base, problem(), stripes(2), how) for _ in range(2)]
     with pytest.raises(CompatibilityError, match="all images in one reconstruct"):
         next(iter(stream([problem(2)], together(own), methods.adir(nfe=2))))
-    alone = [result.adaptation[0].steps for result in stream([problem(2)], own[0], methods.adir(nfe=2))]
+    alone = [result.adaptation[0].steps for _, result in stream([problem(2)], own[0], methods.adir(nfe=2))]
     assert alone == [1, 1]

@@ -133,11 +133,9 @@ def test_files_that_are_no_adapters_are_refused(tmp_path: object) -> None:
     headers = {
         "deep": "[" * 100_000,
         "list": '{"style": "full", "about": [1]}',
-        "rank2": '{"style": "lora", "rank": 1e999}',
-    }
-    headers |= {
+        "endless": '{"style": "lora", "rank": 1e999}',
         "steps": '{"style": "full", "about": {"steps": "x"}}',
-        "endless": '{"style": "full", "about": {"seconds": Infinity}}',
+        "seconds": '{"style": "full", "about": {"seconds": Infinity}}',
     }
     for name, header in headers.items():
         save_file({"a": torch.zeros(1)}, folder / f"{name}.safetensors", metadata={"pellucid_adapter": header})

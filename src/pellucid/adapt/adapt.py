@@ -90,7 +90,7 @@ def adapt(
 
     Raises:
         CompatibilityError: the prior is around no torch network or asks it in a way of its own, the problem has several
-            pictures, there is nothing to learn from, `own` is asked of a measurement that is no picture, or the loss diverges.
+            pictures, there is nothing to learn from, `own` is asked of what is no picture, or the loss diverges.
         ShapeError: a neighbour is no picture, or too small.
         PriorError: peft is not installed.
         ImageFileError: the cache cannot be written to.
