@@ -16,7 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from pellucid.bench.claims import page as claims
+from pellucid.cli.app import app
 from pellucid.method import RUNGS
 from pellucid.methods import METHODS, Preset
 from pellucid.operators.families import FAMILIES
@@ -54,6 +57,8 @@ def pages() -> dict[Path, str]:
     made[README] = with_table(README.read_text(), method_table("docs/methods/"))
     page = ROOT / "docs" / "training.md"
     made[page] = with_table(page.read_text(), training_keys(), "keys")
+    page = ROOT / "docs" / "adaptation.md"
+    made[page] = with_table(page.read_text(), adaptation_options(), "adaptation")
     made[ROOT / "docs" / "zoo.md"] = zoo_page()
     made[claims.PAGE] = claims.text(claims.RESULTS)
     return made
@@ -145,6 +150,17 @@ def training_keys() -> str:
         lines += [f"| `{f.name}` | {_default(f)} | {texts[f.name]} |" for f in own]
         lines.append("")
     return "\n".join(lines)
+
+
+def adaptation_options() -> str:
+    """The options of `pellucid restore` that are about adaptation, with the help that the command prints."""
+    lines = ["| option | |", "|---|---|"]
+    for parameter in typer.main.get_command(app).commands["restore"].params:  # type: ignore[attr-defined]
+        if "adapt" in str(parameter.name) or parameter.name == "neighbours":
+            names = [*parameter.opts, *parameter.secondary_opts]
+            shown = f" {parameter.metavar}" if parameter.metavar else ""
+            lines.append(f"| `{', '.join(names)}{shown}` | {parameter.help} |")
+    return "\n".join(lines) + "\n"
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
