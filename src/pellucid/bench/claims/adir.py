@@ -1,7 +1,9 @@
 """The claims of ADIR (Abu-Hussein, Tirer and Giryes, arXiv 2212.03221), part by part.
 
-All of the criteria were written before a row of these plans was seen. "Equal" and "negligible" are 0.2 dB; "not stable"
-is 1 dB and more below; an improvement is any whose interval lies on one side of 0.
+The criteria were written before a row of these plans was seen; the plan in three channels was added, and the plans of
+A5, A6 and the settings moved to three channels, when adapting to photographs turned out to help CT in one channel as
+much as adapting to CT. "Equal" and "negligible" are 0.2 dB; "not stable" is 1 dB and more below; an improvement is any
+whose interval lies on one side of 0.
 """
 
 from __future__ import annotations
@@ -12,11 +14,12 @@ from pellucid.bench.claims.comparing import Pair, distance_at_most, psnr_at_leas
 from pellucid.bench.claims.results import Results
 from pellucid.bench.claims.verdict import Part
 
-TABLE, DOMAIN, SETTINGS, COLLECTIONS = "adir-table", "adir-domain", "adir-settings", "adir-collections"
+TABLE, DOMAIN, COLOUR = "adir-table", "adir-domain", "adir-domain-rgb"
+SETTINGS, COLLECTIONS = "adir-settings", "adir-collections"
 SAMPLERS, RESOLUTION, GUIDANCE = "adir-samplers", "adir-resolution", "adir-guidance"
-PLANS = (TABLE, DOMAIN, SETTINGS, COLLECTIONS, SAMPLERS, RESOLUTION, GUIDANCE)
-TASKS = {TABLE: ("sr4", "sr8", "deblur", "grey"), DOMAIN: ("sr4", "deblur")}
-NAMES = {TABLE: "photographs", DOMAIN: "CT by a prior of photographs"}
+PLANS = (TABLE, DOMAIN, COLOUR, SETTINGS, COLLECTIONS, SAMPLERS, RESOLUTION, GUIDANCE)
+TASKS = {TABLE: ("sr4", "sr8", "deblur", "grey"), DOMAIN: ("sr4", "deblur"), COLOUR: ("sr4", "deblur")}
+NAMES = {TABLE: "photographs", DOMAIN: "CT in one channel", COLOUR: "CT in three channels"}
 KINDS = ("adir", "dps", "ddnm", "ssd")
 EQUAL, UNSTABLE = 0.2, 1.0
 
@@ -32,8 +35,8 @@ def a1(results: Results) -> Iterator[Part]:
 
 def a2(results: Results) -> Iterator[Part]:
     """Embedded neighbours beat those by mean squared error, which equal random ones."""
-    for plan, tasks in TASKS.items():
-        for task in tasks:
+    for plan in (TABLE, DOMAIN):
+        for task in TASKS[plan]:
             near = _pair(results, plan, task, "near", "mse")
             yield psnr_at_least(near, 0.0)
             yield distance_at_most(near, 0.0)
@@ -88,14 +91,16 @@ EXPERIMENTS = {
     "A1": "Plan adir-table: a prior of photographs, adapted to each of eight crops of 128 pixels by the 20 nearest of "
     "1965 squares of photographs that neither it nor the plan's pictures come from; 5 seeds. Plan adir-domain: the "
     "prior `photo` on CT slices of three patients, in quarters, by slices of a fourth patient; quarters of one slice "
-    "are not independent, so that its intervals are too narrow. 50 steps at a rate of 1e-3, chosen on the denoising "
-    "loss of one picture of each plan; the paper's 400 steps at 1e-4 are in adir-settings at 50 steps.",
+    "are not independent, so that its intervals are too narrow. In one channel the network of three sees the same "
+    "noise three times, which it was not trained on; plan adir-domain-rgb has three equal channels with noise of their "
+    "own. 50 steps at a rate of 1e-3, chosen on the denoising "
+    "loss of one picture of each plan; the paper's rate is 1e-4, for 400 steps.",
     "A2": "The same plans; the embedding is EfficientNet-Lite0's, since no vision-language weights were at hand.",
     "A3": "Plan adir-resolution: four pictures of 512 pixels; the prior was trained on crops of 64 to 128.",
     "A4": "Plan adir-guidance: forms of g with the prior `photo` as it is, all with the same step.",
-    "A5": "Plan adir-samplers: CT slices, the adapters of adir-domain's kind.",
-    "A6": "Plan adir-collections: CT slices. `20`: that many slices; `narrow`: one end of the body; `photos`: squares "
-    "of photographs.",
+    "A5": "Plan adir-samplers: CT in three channels, the adapters of adir-domain-rgb.",
+    "A6": "Plan adir-collections: CT in three channels. `20`: that many slices; `narrow`: one end of the body; "
+    "`photos`: squares of photographs.",
 }
 
 TESTS: dict[str, Callable[[Results], Iterator[Part]]] = {"A1": a1, "A2": a2, "A3": a3, "A4": a4, "A5": a5, "A6": a6}
