@@ -69,9 +69,7 @@ AdaptOwn = Annotated[
 ]
 AdaptQuery = Annotated[
     str | None,
-    typer.Option(
-        help="What is looked for: y as a picture; x, a first reconstruction; both, the mean of the two."
-    ),
+    typer.Option(help="What is looked for: y as a picture; x, a first reconstruction; both, the mean of the two."),
 ]
 AdapterFile = Annotated[
     Path | None, typer.Option("--adapter", help="An adapter that --save-adapter wrote, instead of learning one.")
