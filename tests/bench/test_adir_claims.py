@@ -17,7 +17,18 @@ from pellucid.bench.plan import Data
 from pellucid.errors import ConfigError
 from pellucid.prior.gaussian import GaussianPrior
 
-COLUMNS = ("plan", "task", "label", "image", "psnr", "effnet_distance", "seconds", "adapt_seconds", "search_seconds")
+COLUMNS = (
+    "plan",
+    "task",
+    "label",
+    "image",
+    "psnr",
+    "effnet_distance",
+    "seconds",
+    "adapt_seconds",
+    "search_seconds",
+    "nearest",
+)
 IMAGES = [f"p{k}" for k in range(8)]
 HELPFUL = ("near", "all")
 ARMS = ("base", "near", "mse", "random", "own", "surroundings")
@@ -48,7 +59,7 @@ def made_up(folder: Path, good: bool) -> Results:
             gain = 1.0
         for image in IMAGES:
             numbers = [25 + gain, 0.3 - 0.05 * gain] + 0.001 * noise.normal(size=2)
-            rows.append(dict(zip(COLUMNS, [plan, task, label, image, *numbers, 0.5, 9.0, 0.2], strict=True)))
+            rows.append(dict(zip(COLUMNS, [plan, task, label, image, *numbers, 0.5, 9.0, 0.2, 0.6], strict=True)))
     folder.mkdir(parents=True, exist_ok=True)
     save_table(folder / "rows.csv", rows, COLUMNS)
     return Results(folder)
@@ -75,6 +86,7 @@ def test_remarks_and_plots_are_drawn_from_the_results(tmp_path: Path) -> None:
     save_table(tmp_path / "adir-queries.csv", rows, adir_queries.COLUMNS)
     first = adir_page.of("A1", results)
     assert first.count("+1.00 dB") == 4 + 2 + 2 + 1 and "| 0.20 | 9.0 | 0.50 | 25 |" in first
+    assert "a cosine of 0.40" in first
     assert "| 25 % | 0.500 | 50 % | 0.500 | 75 % | 0.500 |" in adir_page.of("A2", results)
     assert "27.00 dB" in adir_page.of("A4", results) and "1100 quarters" in adir_page.of("A6", results)
     for _, draw, _ in adir_page.PLOTS.values():

@@ -24,7 +24,7 @@ from pellucid.zoo import Card, find
 
 WHERE = ("plan", "task", "label", "image")
 NUMBERS = ("nfe", "psnr", "ssim", "effnet_distance", "residual", "detail", "seconds")
-ADAPTED = ("adapt_steps", "adapt_seconds", "search_seconds")
+ADAPTED = ("adapt_steps", "adapt_seconds", "search_seconds", "nearest")
 COLUMNS = (*WHERE, "seeds", *NUMBERS, "spread")
 REPLICATES = 100
 
