@@ -239,6 +239,7 @@ def _add(
     quiet: bool,
 ) -> None:
     from pellucid.retrieval import ann
+    from pellucid.retrieval.contention import Busy
     from pellucid.retrieval.source import items
 
     if kind != NO_INDEX:
@@ -248,7 +249,11 @@ def _add(
     with _shown(sum(1 for _ in items(source)), quiet) as told:
         done = index.add(source, told=told, **words)
     seconds = time.perf_counter() - began
-    tuning = None if kind == NO_INDEX else index.maintain(threshold, kind)
+    tuning = None
+    try:
+        tuning = None if kind == NO_INDEX else index.maintain(threshold, kind)
+    except Busy as error:  # the pictures are there, and found
+        done.notes.append(f"{error}; the next `index add` does it")
     if as_json:
         print(json.dumps(_counts(done) | {"rows": len(index), "seconds": round(seconds, 2)}, ensure_ascii=False))
         return
@@ -258,6 +263,8 @@ def _add(
         note(f"{_plain(refusal.name)} left out: {_plain(refusal.reason)}")
     if (more := max(len(done.near), len(done.corrupt)) - MOST_SHOWN) > 0:
         note(f"... and {more} more; --json names all")
+    for line in done.notes:
+        note(_plain(line))
     near = f"{len(done.near)} near-duplicates{' left out' if words['skip_near'] else ''}"
     note(f"{done.files:,} files in {duration(seconds)}, {done.files / max(seconds, 1e-9):.1f} a second")
     if tuning is not None:
@@ -293,6 +300,7 @@ def _counts(done: Added) -> dict[str, Any]:
         "skipped": done.skipped,
         "near": [{"name": name, "of": of} for name, of in done.near],
         "corrupt": [{"name": one.name, "reason": one.reason} for one in done.corrupt],
+        "notes": done.notes,
     }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import ConfigError
+from pellucid.retrieval.contention import retried
 
 COLUMN, KEY = "vector", "sha256"
 TARGET = 0.95
@@ -76,9 +77,18 @@ def configuration(kind: str, dimension: int, **options: Any) -> Any:
 
 
 def build(table: Any, kind: str, dimension: int, **options: Any) -> None:
-    """Builds the index, in the place of another; until it is committed, searches use what was there before."""
+    """Builds the index, in the place of another; until it is committed, searches use what was there before.
+
+    Raises:
+        Busy: others changed the table whenever it was to be committed.
+        ConfigError: there is no such kind, or the table cannot be written to.
+    """
     config = configuration(kind, dimension, **options)
-    table.create_index(COLUMN, config=config, replace=True, wait_timeout=LONGEST)
+
+    def make() -> None:
+        table.create_index(COLUMN, config=config, replace=True, wait_timeout=LONGEST)
+
+    retried(make, "cannot build the index of vectors")
 
 
 def kind_of(table: Any) -> tuple[str, int] | None:
@@ -86,7 +96,8 @@ def kind_of(table: Any) -> tuple[str, int] | None:
     for config in table.list_indices():
         if COLUMN in config.columns:
             stats = table.index_stats(config.name)
-            return stats.index_type, stats.num_unindexed_rows
+            if stats is not None:  # or another has just put a new one in its place
+                return stats.index_type, stats.num_unindexed_rows
     return None
 
 

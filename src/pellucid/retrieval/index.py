@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from pellucid.errors import CompatibilityError, ConfigError, ShapeError, require_range
 from pellucid.retrieval import ann
+from pellucid.retrieval.contention import Busy, retried
 from pellucid.retrieval.embedder import Embedder, embedder, unit
 from pellucid.retrieval.fit import THUMBNAIL, thumbnails
 from pellucid.retrieval.neighbour import COLUMNS, Neighbour
@@ -33,6 +35,7 @@ from pellucid.retrieval.table import (
 )
 
 THRESHOLD = 20_000  # rows from which on an index is built
+FEWEST = 256  # rows of an index
 BATCH = 256  # pictures of a version
 NEAR = 0.25  # 1 - cosine of what may be a copy; docs/retrieval.md says what it was measured on
 SAME = 0.004  # mean squared error of the thumbnails of a copy
@@ -50,6 +53,7 @@ class Added:
         near: (name, name of what it is nearly a copy of), added nevertheless unless that was forbidden.
         skipped: those of `near` that were not added.
         corrupt: files that gave no row, and why.
+        notes: what was put off, for people.
     """
 
     added: int = 0
@@ -57,6 +61,7 @@ class Added:
     near: list[tuple[str, str]] = field(default_factory=list)
     skipped: int = 0
     corrupt: list[Refusal] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def files(self) -> int:
@@ -199,9 +204,14 @@ class Index:
             told: is called after every batch.
 
         Raises:
-            ConfigError: there is no such source, the table cannot be written to, or Ray is not installed.
+            ConfigError: there is no such source, no such kind of index, the table cannot be written to, or Ray is not
+                installed.
+            CompatibilityError: `batch` is below 1, or `threshold` below 256.
         """
         require_range("batch", batch, 1)
+        if kind is not None:  # found out before the work
+            require_range("threshold", threshold, FEWEST)
+            ann.configuration(kind, self.about.dimension)
         files, done, grown = items(source, licence, origin), Added(), 0
         known = {bytes.fromhex(key) for key in self._column("sha256")}
         for made in self._made(files, batch, workers, known, ray):
@@ -216,7 +226,10 @@ class Index:
             done.corrupt += made.refused
             grown += new
             if kind is not None and grown >= threshold:
-                self.keep_up(threshold, kind)
+                try:
+                    self.keep_up(threshold, kind)
+                except Busy as error:  # the rows are there, and searches compare them exactly
+                    done.notes.append(f"{error}; the next `index add` takes the new rows into it")
                 grown = 0
             if told:
                 told(done)
@@ -298,10 +311,13 @@ class Index:
             target: recall that searches shall have.
 
         Raises:
+            Busy: others changed the table whenever the index was to be committed.
             ConfigError: there is no such kind, or the table is too small for one.
         """
-        if len(self) < 256:
-            raise ConfigError(f"{self.uri} has {len(self)} rows: below 256 there is nothing to be gained by an index")
+        if len(self) < FEWEST:
+            raise ConfigError(
+                f"{self.uri} has {len(self)} rows: below {FEWEST} there is nothing to be gained by an index"
+            )
         ann.build(self._table, kind, self.about.dimension)
         return self._tune(queries, k, target)
 
@@ -310,10 +326,13 @@ class Index:
 
         From `threshold` rows on an index, another when the table is four times as large, and otherwise that the one
         there is takes in the latest rows, without being measured.
+
+        Raises:
+            Busy: others changed the table whenever the index was to be committed; another time will do.
         """
         found, rows = ann.kind_of(self._table), len(self)
         if found is None or self._tuning is None or rows >= GROWN * self._tuning.rows:
-            if rows >= threshold:
+            if rows >= max(threshold, FEWEST):
                 self.build(kind if found is None else found[0])
         elif found[1] >= threshold:
             self._optimise()
@@ -326,12 +345,17 @@ class Index:
 
         Returns:
             The new measurement; None where there was nothing to do.
+
+        Raises:
+            Busy: others changed the table whenever the index was to be committed; another time will do.
         """
         if len(self._fragments()) > 20:
             self._optimise()
         found = ann.kind_of(self._table)
         if found is None:
             return self.build(kind) if len(self) >= threshold else None
+        if len(self) < FEWEST:  # rows were removed
+            return None
         if found[1] <= STALE * len(self) and self._tuning is not None:
             return None
         if self._tuning is None or len(self) >= GROWN * self._tuning.rows:
@@ -342,7 +366,7 @@ class Index:
     def measure(self, queries: int = 100, k: int = 20) -> float | None:
         """Recall of the index against exact search; None where there is no index. Raises nothing: it is a figure."""
         tuning = self.tuning
-        if tuning is None:
+        if tuning is None or not len(self):
             return None
         asked = self._queries(queries)
         truth = ann.exact(self._table, asked, k)
@@ -440,11 +464,8 @@ class Index:
 
     def _optimise(self) -> None:
         """Joins small files and lets the index take in new rows; left for later where others are writing."""
-        try:
-            self._table.optimize()
-        except (OSError, RuntimeError) as error:
-            if "conflict" not in str(error).lower():
-                raise ConfigError(f"cannot maintain {self.uri}: {error}") from error
+        with suppress(Busy):
+            retried(self._table.optimize, f"cannot maintain {self.uri}")
 
 
 class Known:

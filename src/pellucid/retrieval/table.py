@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,12 +10,12 @@ from typing import Any
 
 from pellucid.errors import CompatibilityError, ConfigError
 from pellucid.retrieval.ann import Tuning
+from pellucid.retrieval.contention import retried, said
 from pellucid.retrieval.record import FORMAT, Keeping, schema
 
 PICTURES, TUNING = "pictures", "tuning"
 ABOUT = b"pellucid"
 PATIENCE = timedelta(minutes=10)  # with other writers
-ATTEMPTS = 8
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def connect(uri: str | Path, options: dict[str, str] | None = None, *, make: boo
     try:
         return lancedb.connect(str(uri), storage_options=options, read_consistency_interval=timedelta(0))
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"cannot open {uri}: {_said(error)}") from error
+        raise ConfigError(f"cannot open {uri}: {said(error)}") from error
 
 
 def names(database: Any) -> list[str]:
@@ -85,7 +83,7 @@ def open_table(database: Any, uri: str | Path) -> tuple[Any, About]:
         table = database.open_table(PICTURES)
         found = table.schema.metadata or {}
     except (OSError, RuntimeError, ValueError) as error:
-        raise ConfigError(f"cannot read the index {uri}: {_said(error)}") from error
+        raise ConfigError(f"cannot read the index {uri}: {said(error)}") from error
     try:
         about = json.loads(found[ABOUT])
         if about["format"] > FORMAT:
@@ -110,7 +108,7 @@ def create_table(database: Any, uri: str | Path, about: About) -> tuple[Any, Abo
         database.create_table(PICTURES, schema=columns, mode="create", exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:
         if PICTURES not in names(database):
-            raise ConfigError(f"cannot make an index at {uri}: {_said(error)}") from error
+            raise ConfigError(f"cannot make an index at {uri}: {said(error)}") from error
     return open_table(database, uri)
 
 
@@ -122,25 +120,29 @@ def append(table: Any, rows: Any) -> int:
     Raises:
         ConfigError: the table cannot be written to, or others never leave it alone.
     """
-    for attempt in range(ATTEMPTS):
-        try:
-            insert = table.merge_insert("sha256").when_not_matched_insert_all()
-            return int(insert.execute(rows, timeout=PATIENCE).num_inserted_rows)
-        except (OSError, RuntimeError, ValueError) as error:
-            said = _said(error)
-            if attempt + 1 == ATTEMPTS or not any(word in said.lower() for word in ("conflict", "contention", "retry")):
-                raise ConfigError(f"cannot write to the index: {said}") from error
-            time.sleep(random.uniform(0, 0.2 * 2**attempt))
-    raise AssertionError
+
+    def insert() -> int:
+        merging = table.merge_insert("sha256").when_not_matched_insert_all()
+        return int(merging.execute(rows, timeout=PATIENCE).num_inserted_rows)
+
+    return retried(insert, "cannot write to the index")
 
 
 def write_tuning(database: Any, tuning: Tuning) -> None:
-    """Notes how the index is best searched; the latest note counts."""
+    """Notes how the index is best searched; the latest note counts. Raises `ConfigError` where that cannot be written."""
     row = [tuning.about() | {"when": datetime.now(UTC).isoformat()}]
-    if TUNING in names(database):
+
+    def note() -> None:
+        if TUNING not in names(database):
+            try:
+                database.create_table(TUNING, data=row)
+                return
+            except (OSError, RuntimeError, ValueError):
+                if TUNING not in names(database):  # nobody else has just made it
+                    raise
         database.open_table(TUNING).add(row)
-    else:
-        database.create_table(TUNING, data=row, exist_ok=True)
+
+    retried(note, "cannot note how the index is searched")
 
 
 def read_tuning(database: Any) -> Tuning | None:
@@ -162,8 +164,3 @@ def require_same(about: About, name: str, uri: str | Path) -> None:
             f"{uri} holds vectors of {about.embedder}, not of {name}; vectors of two embedders cannot be compared: "
             "name the one that made it, or build another index"
         )
-
-
-def _said(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text.partition(", /root/")[0][:300] or type(error).__name__
