@@ -266,6 +266,7 @@ def _add(
     for line in done.notes:
         note(_plain(line))
     near = f"{len(done.near)} near-duplicates{' left out' if words['skip_near'] else ''}"
+    mended = f" ({done.mended:,} of them brought up to date)" if done.mended else ""
     note(f"{done.files:,} files in {duration(seconds)}, {done.files / max(seconds, 1e-9):.1f} a second")
     if tuning is not None:
         note(
@@ -273,7 +274,7 @@ def _add(
             f"{tuning.nprobes} partitions searched"
         )
     say(
-        f"{index.uri}: {done.added:,} added, {done.already:,} already there, {near}, {len(done.corrupt)} refused; "
+        f"{index.uri}: {done.added:,} added, {done.already:,} already there{mended}, {near}, {len(done.corrupt)} refused; "
         f"{len(index):,} in all"
     )
 
@@ -297,6 +298,7 @@ def _counts(done: Added) -> dict[str, Any]:
     return {
         "added": done.added,
         "already": done.already,
+        "mended": done.mended,
         "skipped": done.skipped,
         "near": [{"name": name, "of": of} for name, of in done.near],
         "corrupt": [{"name": one.name, "reason": one.reason} for one in done.corrupt],

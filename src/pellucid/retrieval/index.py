@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,11 @@ from pellucid.retrieval import ann
 from pellucid.retrieval.contention import Busy, retried
 from pellucid.retrieval.embedder import Embedder, embedder, unit
 from pellucid.retrieval.fit import THUMBNAIL, thumbnails
+from pellucid.retrieval.hashing import hexadecimal
+from pellucid.retrieval.mending import mend
 from pellucid.retrieval.neighbour import COLUMNS, Neighbour
 from pellucid.retrieval.record import Keeping, Made, arrow, make
-from pellucid.retrieval.source import Item, Refusal, items
+from pellucid.retrieval.source import Item, Refusal, items, parts
 from pellucid.retrieval.table import (
     About,
     append,
@@ -50,6 +51,7 @@ class Added:
     Attributes:
         added: rows that are new.
         already: files whose content the table had.
+        mended: of these, rows that now say where the file lies, or its licence; see `mend`.
         near: (name, name of what it is nearly a copy of), added nevertheless unless that was forbidden.
         skipped: those of `near` that were not added.
         corrupt: files that gave no row, and why.
@@ -58,6 +60,7 @@ class Added:
 
     added: int = 0
     already: int = 0
+    mended: int = 0
     near: list[tuple[str, str]] = field(default_factory=list)
     skipped: int = 0
     corrupt: list[Refusal] = field(default_factory=list)
@@ -187,6 +190,8 @@ class Index:
     ) -> Added:
         """Adds pictures; whatever is there already, by its content, is left alone.
 
+        But where its row names a file that is gone, or no licence, and this file does better, the row is mended.
+
         Every batch is one version of the table, whole or not there. A run that was killed is repeated, and goes on
         where it was.
 
@@ -213,7 +218,7 @@ class Index:
             require_range("threshold", threshold, FEWEST)
             ann.configuration(kind, self.about.dimension)
         files, done, grown = items(source, licence, origin), Added(), 0
-        known = {bytes.fromhex(key) for key in self._column("sha256")}
+        known, nameless = self._known()
         for made in self._made(files, batch, workers, known, ray):
             twins = self._twins(made) if (near or skip_near) and made.rows else {}
             rows = [row for row in made.rows if not (skip_near and row["sha256"] in twins)]
@@ -223,6 +228,7 @@ class Index:
             new = append(self._table, arrow(Made(rows, made.vectors[kept]), self._table.schema)) if rows else 0
             done.added += new
             done.already += len(made.already) + len(rows) - new
+            done.mended += mend(self._table, made.already, nameless, paths=self.about.keeping.paths)
             done.corrupt += made.refused
             grown += new
             if kind is not None and grown >= threshold:
@@ -252,7 +258,7 @@ class Index:
         require_range("k", k, 1)
         vector = query.detach().cpu().numpy().astype(np.float32)
         columns = [*COLUMNS, "picture"] if pictures else COLUMNS
-        found = ann.ask(self._table, vector, int(k), columns, None if exact else self.tuning)
+        found = ann.ask(self._table, vector, min(int(k), max(1, len(self))), columns, None if exact else self.tuning)
         return [self._neighbour(row) for row in found.to_pylist()]
 
     def search_pictures(self, x: Tensor, k: int = 20, *, exact: bool = False, pictures: bool = True) -> list[Neighbour]:
@@ -396,23 +402,33 @@ class Index:
         length = np.linalg.norm(turned, axis=1, keepdims=True) if self.about.unit else 1
         return (turned / length).astype(np.float32)
 
-    def _column(self, name: str) -> Iterator[Any]:
-        for batch in ann.batches(self._table, [name]):
-            yield from batch.column(name).to_pylist()
+    def _known(self) -> tuple[set[bytes], set[str]]:
+        """The keys that are there, and those of rows without a licence. Damaged keys are nobody's: `verify` tells."""
+        keys: set[bytes] = set()
+        nameless: set[str] = set()
+        for batch in ann.batches(self._table, ["sha256", "licence"]):
+            for key, licence in zip(
+                batch.column("sha256").to_pylist(), batch.column("licence").to_pylist(), strict=True
+            ):
+                if (digits := hexadecimal(key)) is not None:
+                    keys.add(digits)
+                    if not licence:
+                        nameless.add(key)
+        return keys, nameless
 
     def _made(
         self, files: Iterator[Item | Refusal], batch: int, workers: int | None, known: set[bytes], ray: bool
     ) -> Iterator[Made]:
         """Batch by batch, in order."""
         keys = Known(known)
-        parts = iter(lambda: list(islice(files, batch)), [])
+        batches = parts(files, batch)
         if ray:
             from pellucid.retrieval.cluster import spread
 
-            yield from spread(parts, self.about, keys, workers, self.device)
+            yield from spread(batches, self.about, keys, workers, self.device)
             return
         with ThreadPoolExecutor(workers or cores()) as pool:
-            for part in parts:
+            for part in batches:
                 made = make([p for p in part if isinstance(p, Item)], self.embedder, self.about.keeping, keys, pool)
                 yield replace(made, refused=[*(p for p in part if isinstance(p, Refusal)), *made.refused])
 
@@ -479,7 +495,7 @@ class Known:
         self.keys = keys
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and bytes.fromhex(key) in self.keys
+        return hexadecimal(key) in self.keys
 
     def __iter__(self) -> Iterator[str]:
         return (key.hex() for key in self.keys)

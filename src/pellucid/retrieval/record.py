@@ -16,7 +16,7 @@ from pellucid.errors import ImageFileError
 from pellucid.retrieval.decode import content, decode, reduced, sha256
 from pellucid.retrieval.embedder import Embedder
 from pellucid.retrieval.fit import THUMBNAIL, fit, thumbnails
-from pellucid.retrieval.source import Item, Refusal
+from pellucid.retrieval.source import Item, Refusal, readable
 
 FORMAT = 1
 
@@ -38,11 +38,11 @@ class Keeping:
 
 @dataclass
 class Made:
-    """What some files became: rows (embeddings beside them, (n, d)), files that are there already, refusals."""
+    """What some files became: rows (embeddings beside them, (n, d)), files that are there already by key, refusals."""
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     vectors: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    already: list[str] = field(default_factory=list)
+    already: list[tuple[str, Item]] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
 
 
@@ -95,15 +95,32 @@ def make(
     for item, outcome in outcomes:
         if isinstance(outcome, Refusal):
             made.refused.append(outcome)
-        elif isinstance(outcome, str) or outcome.row["sha256"] in seen:
-            made.already.append(item.name)
+        elif isinstance(outcome, str):
+            made.already.append((outcome, item))
+        elif outcome.row["sha256"] in seen:
+            made.already.append((outcome.row["sha256"], item))
         else:
             seen.add(outcome.row["sha256"])
             made.rows.append(outcome.row)
             squares.append(outcome.square)
     if squares:
-        made.vectors = embed.pictures(torch.cat(squares)).numpy()
+        made.vectors = embed.pictures(torch.cat(squares)).float().numpy()
+        _require_finite(made, keeping)
     return made
+
+
+def _require_finite(made: Made, keeping: Keeping) -> None:
+    """Moves rows whose vector is no vector, as it would be stored, to the refusals."""
+    with np.errstate(over="ignore"):
+        stored = made.vectors.astype(np.float16) if keeping.half else made.vectors
+    fine = np.isfinite(stored).all(1)
+    made.refused += [
+        Refusal(row["name"], "its embedding is not finite: the embedder gave NaN, or numbers too large")
+        for row, good in zip(made.rows, fine, strict=True)
+        if not good
+    ]
+    made.rows = [row for row, good in zip(made.rows, fine, strict=True) if good]
+    made.vectors = made.vectors[fine]
 
 
 def arrow(made: Made, schema: Any) -> Any:
@@ -135,8 +152,11 @@ def _read(task: tuple[Item, int, Keeping, Collection[str]]) -> _Read | Refusal |
         opened = decode(data, item.name)
     except ImageFileError as error:
         return Refusal(item.name, str(error))
+    place = str(item.path.resolve())
+    if keeping.paths and readable(place) != place:
+        return Refusal(item.name, f"it lies in a folder whose name is not UTF-8, {readable(place)}; rename that")
     x = opened.pixels[None]
-    stored: dict[str, Any] = {"format": opened.format, "path": str(item.path.resolve()) if keeping.paths else None}
+    stored: dict[str, Any] = {"format": opened.format, "path": place if keeping.paths else None}
     if not keeping.paths:
         small = reduced(data, keeping.longest) if keeping.longest else None
         kept, stored["format"] = small or (data, opened.format)

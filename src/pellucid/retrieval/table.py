@@ -129,7 +129,7 @@ def append(table: Any, rows: Any) -> int:
 
 
 def write_tuning(database: Any, tuning: Tuning) -> None:
-    """Notes how the index is best searched; the latest note counts. Raises `ConfigError` where that cannot be written."""
+    """Notes how the index is best searched; the latest note counts. Raises `ConfigError` where it cannot."""
     row = [tuning.about() | {"when": datetime.now(UTC).isoformat()}]
 
     def note() -> None:
