@@ -86,6 +86,26 @@ def test_verify_ends_with_1_where_something_is_wrong(pellucid_: Command, photos:
     assert report["counts"] == {"missing": 1} and report["faults"][0]["name"] == "p001.png"
 
 
+def test_files_that_moved_are_added_again_and_what_is_gone_is_pruned(
+    pellucid_: Command, photos: Path, tmp_path: Path
+) -> None:
+    uri = tmp_path / "i"
+    assert pellucid_("index", "build", photos, "-o", uri, "--embedder", "pixel", "--paths").code == 0
+    photos.rename(tmp_path / "moved")
+    added = pellucid_("index", "add", uri, tmp_path / "moved")
+    assert "0 added, 6 already there (6 of them brought up to date)" in added.out
+    assert pellucid_("index", "verify", uri).code == 0
+    (tmp_path / "moved" / "p001.png").unlink()
+    dry = pellucid_("index", "prune", uri, "--dry-run")
+    assert dry.code == 0 and dry.out == f"{uri}: 1 would be removed; 6 in all\n" and "p001.png: " in dry.err
+    report = json.loads(pellucid_("index", "prune", uri, "--json").out)
+    assert (report["removed"], report["rows"], report["faults"][0]["name"]) == (1, 5, "p001.png")
+    assert pellucid_("index", "verify", uri).code == 0
+    (tmp_path / "moved").rename(photos)
+    refused = pellucid_("index", "prune", uri)
+    assert refused.code == 7 and "5 of the 5 rows" in refused.err and "--force" in refused.err
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -101,6 +121,8 @@ def test_verify_ends_with_1_where_something_is_wrong(pellucid_: Command, photos:
         (["search", "INDEX", "--text", "a bird"], 5, "no text tower"),
         (["search", "INDEX", "PHOTOS/none.png"], 10, "does not exist"),
         (["search", "INDEX", "PHOTOS/p000.png", "--save", "OUT"], 10, "does not exist; make it"),
+        (["build", "PHOTOS", "-o", ""], 7, "--output is empty"),
+        (["info", ""], 7, "has no name"),
         (["info", "PHOTOS"], 7, "there is no index"),
         (["verify", "OUT"], 7, "there is no index"),
     ],

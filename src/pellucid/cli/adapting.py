@@ -299,6 +299,7 @@ def look(case: Case, title: str, *, quiet: bool) -> Found:
     from pellucid.adapt.query import measured
     from pellucid.cli.progress import Watch, bar
     from pellucid.loop import reconstruct
+    from pellucid.retrieval.readable import nearest_readable
 
     asked = case.setup.request.adapt
     if asked is None or asked.index is None:
@@ -311,9 +312,14 @@ def look(case: Case, title: str, *, quiet: bool) -> Found:
             seeds = [case.setup.request.seed]
             first = reconstruct(problem, case.prior, case.method, seeds=seeds, callback=watch)
         views.append(first.image.cpu().float().clamp(0, 1))
-    found = opened(asked.index).search_pictures(cat(views), asked.neighbours)
-    pictures = tuple(one.picture() for one in found)
-    return Found(tuple(found), pictures, time.perf_counter() - began)
+    found = nearest_readable(opened(asked.index), cat(views), asked.neighbours)
+    if found.skipped:
+        name, why = found.skipped[0]
+        note(
+            f"{len(found.skipped)} of the nearest pictures cannot be read, the next nearest are taken instead; first "
+            f"{_plain(name)}: {_plain(why)}; pellucid index prune {asked.index}"
+        )
+    return Found(found.neighbours, found.pictures, time.perf_counter() - began)
 
 
 def known(case: Case, found: Found) -> bool:
@@ -448,6 +454,11 @@ def opened(uri: str) -> Index:
     from pellucid.retrieval import Index
 
     return Index.open(uri)
+
+
+def _plain(text: str) -> str:
+    """Without what a terminal would obey: names in a table are anybody's."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _how(case: Case) -> Adaptation:

@@ -83,6 +83,8 @@ def build(
     from pellucid.retrieval.source import require
 
     require(source)
+    if not output.strip():
+        raise ConfigError("--output is empty; give a folder, or a place in a store")
     if paths and longest:
         raise ConfigError("--paths keeps no pictures, so there are none that --longest could reduce")
     keeping = Keeping(paths, longest, half)
@@ -222,6 +224,35 @@ def verify(
         raise typer.Exit(1)
 
 
+@app.command("prune")
+def prune(
+    uri: Uri,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and remove nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Remove more than half of the rows, too.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove rows whose file is gone or has changed, or whose picture cannot be decoded."""
+    from pellucid.cli.progress import bar
+    from pellucid.retrieval import Index
+    from pellucid.retrieval import prune as pruning
+
+    index = Index.open(uri)
+    with bar(f"reading {uri}", quiet=quiet) as (progress, task):
+        progress.update(task, total=len(index))
+        watch = lambda rows: progress.update(task, completed=rows)  # noqa: E731
+        gone = pruning.prune(index, dry=dry_run, force=force, told=watch)
+    if as_json:
+        rows = [{"name": name, "fault": why} for name, why in gone]
+        print(json.dumps({"removed": 0 if dry_run else len(gone), "rows": len(index), "faults": rows}))
+        return
+    for name, why in gone[:MOST_SHOWN]:
+        note(f"{_plain(name)}: {_plain(why)}")
+    if (more := len(gone) - MOST_SHOWN) > 0:
+        note(f"... and {more} more; --json names all")
+    say(f"{uri}: {len(gone):,} {'would be removed' if dry_run else 'removed'}; {len(index):,} in all")
+
+
 def _open(uri: str, text: str | None, device: str) -> Index:
     from pellucid.retrieval import Index, embedder
 
@@ -274,8 +305,8 @@ def _add(
             f"{tuning.nprobes} partitions searched"
         )
     say(
-        f"{index.uri}: {done.added:,} added, {done.already:,} already there{mended}, {near}, {len(done.corrupt)} refused; "
-        f"{len(index):,} in all"
+        f"{index.uri}: {done.added:,} added, {done.already:,} already there{mended}, {near}, "
+        f"{len(done.corrupt)} refused; {len(index):,} in all"
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pellucid.errors import ConfigError
-from pellucid.retrieval.contention import retried
+from pellucid.retrieval.contention import retried, said
 
 COLUMN, KEY = "vector", "sha256"
 TARGET = 0.95
@@ -110,17 +110,26 @@ def ask(table: Any, vector: np.ndarray, k: int, columns: Sequence[str], tuning: 
         k: how many; fewer if the table has fewer.
         columns: that are read.
         tuning: how the index is searched; None: exactly, every vector.
+
+    Raises:
+        ConfigError: files of the table are missing or damaged.
     """
-    query = table.search(vector, vector_column_name=COLUMN).distance_type("l2").limit(k)
-    query = query.select([*columns, "_distance"])
-    if tuning is None:
-        return query.bypass_vector_index().to_arrow()
-    return query.nprobes(tuning.nprobes).refine_factor(tuning.refine).to_arrow()
+    try:
+        query = table.search(vector, vector_column_name=COLUMN).distance_type("l2").limit(k)
+        query = query.select([*columns, "_distance"])
+        if tuning is None:
+            return query.bypass_vector_index().to_arrow()
+        return query.nprobes(tuning.nprobes).refine_factor(tuning.refine).to_arrow()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"the index cannot be searched: {said(error)}") from error
 
 
 def batches(table: Any, columns: Sequence[str], rows: int = ROWS) -> Iterator[Any]:
-    """The table's record batches, without ever holding more than a few of them."""
-    yield from table.search().select(list(columns)).to_batches(rows)
+    """The table's record batches, a few at a time. Raises `ConfigError` where its files are missing or damaged."""
+    try:
+        yield from table.search().select(list(columns)).to_batches(rows)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise ConfigError(f"the index cannot be read: {said(error)}") from error
 
 
 def matrix(batch: Any) -> np.ndarray:

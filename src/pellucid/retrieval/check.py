@@ -13,6 +13,7 @@ import numpy as np
 from pellucid.errors import ImageFileError
 from pellucid.retrieval import ann
 from pellucid.retrieval.decode import content, sha256
+from pellucid.retrieval.hashing import hexadecimal
 from pellucid.retrieval.index import Index
 
 LENGTH = 5e-3  # that a vector's length may differ from 1 by: float16 rounds
@@ -58,7 +59,8 @@ def check(index: Index, *, pictures: bool = True, told: Callable[[int], None] | 
         pictures: read contents and files too, which takes as long as reading them takes.
         told: is called with the number of rows looked at.
     """
-    report, seen = Report(), set()
+    report = Report()
+    seen: set[bytes] = set()
     columns = ["sha256", "name", "path", "picture_sha256", ann.COLUMN] + (["picture"] if pictures else [])
     for batch in ann.batches(index.table, columns, ROWS):
         x = ann.matrix(batch)
@@ -66,9 +68,13 @@ def check(index: Index, *, pictures: bool = True, told: Callable[[int], None] | 
         lengths = np.linalg.norm(x.astype(np.float64), axis=1)
         for row, vector, length in zip(rows, x, lengths, strict=True):
             key, name = row["sha256"], row["name"]
-            if bytes.fromhex(key) in seen:
+            digits = hexadecimal(key)
+            if digits is None:
+                report.blame(name, "key", "its key is no SHA-256")
+            elif digits in seen:
                 report.blame(name, "duplicate", "is there twice")
-            seen.add(bytes.fromhex(key))
+            else:
+                seen.add(digits)
             if not np.isfinite(vector).all():
                 report.blame(name, "vector", "its embedding is not finite")
             elif index.about.unit and abs(length - 1) > LENGTH:

@@ -45,9 +45,10 @@ def items(
 ) -> Iterator[Item | Refusal]:
     """Pictures in the order of their names; a list keeps its own.
 
-    Hidden files are left out; so are links that lead out of a folder, or nowhere, which are refused by name: a collection
-    from outside must not read what is not its own. Names that are not UTF-8 are refused too. Licence and source are taken from a SOURCES.tsv in the folder or beside
-    it (columns file, licence, source, and original_path and author where there are any), then from the arguments.
+    Hidden files are left out; so are links that lead out of a folder, or nowhere, which are refused by name: a
+    collection from outside must not read what is not its own. Names that are not UTF-8 are refused too. Licence and
+    source are taken from a SOURCES.tsv in the folder or beside it (columns file, licence, source, and original_path and
+    author where there are any; see `Sources.of`), then from the arguments.
 
     Args:
         source: a folder, searched recursively; a picture; a list (.txt, one path a line, relative to the list); or
@@ -72,7 +73,7 @@ def require(roots: Iterable[Path | str]) -> None:
 
 
 def parts(files: Iterator[Item | Refusal], most: int, size: int = MOST_OF_A_PART) -> Iterator[list[Item | Refusal]]:
-    """Batches of at most `most` files and `size` bytes: their contents are in memory at once. One file may exceed it."""
+    """Batches of at most `most` files and `size` bytes (one file may exceed them): all of a batch is in memory."""
     part: list[Item | Refusal] = []
     held = 0
     for file in files:

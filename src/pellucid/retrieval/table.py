@@ -15,6 +15,9 @@ from pellucid.retrieval.record import FORMAT, Keeping, schema
 
 PICTURES, TUNING = "pictures", "tuning"
 ABOUT = b"pellucid"
+LONGEST_ABOUT = 65_536  # bytes
+MOST_NUMBERS = 65_536  # of a vector
+MOST_NOTES = 100_000
 PATIENCE = timedelta(minutes=10)  # with other writers
 
 
@@ -55,6 +58,8 @@ def connect(uri: str | Path, options: dict[str, str] | None = None, *, make: boo
         import lancedb
     except ImportError as error:
         raise ConfigError("indexes need the extra: pip install 'pellucid[retrieval]'") from error
+    if not str(uri).strip():
+        raise ConfigError("an index has no name; give a folder, or a place in an object store")
     if "://" not in str(uri):
         if Path(uri).exists() and not Path(uri).is_dir():
             raise ConfigError(f"{uri} is a file; an index is a folder, or a place in an object store")
@@ -84,19 +89,34 @@ def open_table(database: Any, uri: str | Path) -> tuple[Any, About]:
         found = table.schema.metadata or {}
     except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(f"cannot read the index {uri}: {said(error)}") from error
+    about = _about(found, uri)
+    wanted = schema(about.dimension, about.keeping.half, {})
+    if not table.schema.equals(wanted, check_metadata=False):
+        raise ConfigError(f"{uri} is damaged, or no index of pictures that pellucid made: its columns are others")
+    return table, about
+
+
+def _about(metadata: dict[bytes, bytes], uri: str | Path) -> About:
+    """What the metadata say. Raises `ConfigError` where it is nothing that this version can use."""
     try:
-        about = json.loads(found[ABOUT])
-        if about["format"] > FORMAT:
+        text = metadata[ABOUT]
+        if len(text) > LONGEST_ABOUT:
+            raise ValueError("too long")
+        about = json.loads(text)
+        if int(about["format"]) > FORMAT:
             raise ConfigError(f"{uri} was made by a later version of pellucid; update this one")
-        return table, About(
-            str(about["embedder"]),
-            str(about["text"]),
-            int(about["dimension"]),
-            bool(about["unit"]),
-            Keeping(**about["keeping"]),
-        )
-    except (KeyError, TypeError, ValueError) as error:
+        keeping, dimension = about["keeping"], about["dimension"]
+        longest = keeping.get("longest")
+        if not (_whole(dimension, 1, MOST_NUMBERS) and (longest is None or _whole(longest, 1, 2**31 - 1))):
+            raise ValueError("a number out of its range")
+        kept = Keeping(bool(keeping.get("paths", False)), longest, bool(keeping.get("half", False)))
+        return About(str(about["embedder"]), str(about["text"]), dimension, bool(about["unit"]), kept)
+    except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise ConfigError(f"{uri} is a LanceDB database, but no index of pictures that pellucid made") from error
+
+
+def _whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
 
 
 def create_table(database: Any, uri: str | Path, about: About) -> tuple[Any, About]:
@@ -146,15 +166,33 @@ def write_tuning(database: Any, tuning: Tuning) -> None:
 
 
 def read_tuning(database: Any) -> Tuning | None:
-    """The latest note; None where there is none."""
+    """The latest note; None where there is none.
+
+    Raises:
+        ConfigError: the notes are not those of an index.
+    """
     if TUNING not in names(database):
         return None
-    rows = database.open_table(TUNING).to_arrow().to_pylist()
-    if not rows:
-        return None
-    latest = max(rows, key=lambda row: str(row["when"]))
-    latest.pop("when")
-    return Tuning(**latest)
+    try:
+        table = database.open_table(TUNING)
+        if table.count_rows() > MOST_NOTES:
+            raise ValueError("too many")
+        rows = table.to_arrow().to_pylist()
+        if not rows:
+            return None
+        latest = max(rows, key=lambda row: str(row["when"]))
+        del latest["when"]
+        tuning = Tuning(**latest)
+        counts = _whole(tuning.nprobes, 1, 2**20) and _whole(tuning.refine, 1, 10**4)
+        others = all(_whole(value, 0, 2**40) for value in (tuning.k, tuning.queries, tuning.rows))
+        if not (counts and others and isinstance(tuning.recall, float) and isinstance(tuning.kind, str)):
+            raise ValueError("numbers out of their range")
+        return tuning
+    except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"the notes on how {database.uri} is searched are damaged; remove its {TUNING}.lance, which the next "
+            "`pellucid index add` makes anew"
+        ) from error
 
 
 def require_same(about: About, name: str, uri: str | Path) -> None:
