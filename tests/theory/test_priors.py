@@ -165,12 +165,29 @@ def test_padding_mirrors_and_crops_back() -> None:
     assert DiffusionPrior(lambda x, t: 0 * x, multiple=8).estimate(State(x, T[:1])).x0.shape == x.shape
 
 
-def test_grey_pictures_go_through_a_colour_network() -> None:
-    prior = DiffusionPrior(toy_prior().network, channels=3)
-    grey = random(3, 1, 8, 8)
-    assert prior.estimate(State(grey, T)).x0.shape == grey.shape
-    colour = prior.estimate(State(grey.expand(-1, 3, -1, -1), T)).x0
-    torch.testing.assert_close(prior.estimate(State(grey, T)).x0, colour.mean(1, keepdim=True))
+def test_a_colour_network_says_of_grey_pictures_what_its_prior_says_of_the_mean_of_the_channels() -> None:
+    """Of pictures with white channels of variance v it says E[x_0 | x_t] of grey ones of variance v / 3."""
+    v = 0.3
+    process = DiscreteVP.linear()
+
+    def denoise(x: Tensor, ratio: Tensor) -> Tensor:
+        return v / (v + expand(ratio**2, x)) * x
+
+    def eps(x: Tensor, timestep: Tensor) -> Tensor:
+        t = timestep.double() + 1
+        alpha, sigma = expand(process.alpha(t), x), expand(process.sigma(t), x)
+        return sigma * x / (alpha**2 * v + sigma**2)
+
+    times, grey = T[:1] * 0 + 300.0, random(1, 1, 8, 8)
+    ratio = float(process.ratio(times)[0])
+    exact = v / (v + 3 * ratio**2) * grey / process.alpha(times)[0]
+    found = DiffusionPrior(denoise, process, "denoiser", channels=3).estimate(State(grey, times)).x0
+    torch.testing.assert_close(found, exact, rtol=1e-9, atol=1e-9)
+    near = DiffusionPrior(eps, process, channels=3).estimate(State(grey, times)).x0
+    torch.testing.assert_close(near, exact, rtol=0.02, atol=1e-3)  # its times are whole
+    highest = T[:1] * 0 + process.t_max  # there is no louder time: what it is told is as loud as what it gets
+    top = DiffusionPrior(eps, process, channels=3).estimate(State(grey, highest)).x0
+    assert bool(torch.isfinite(top).all()) and float(top.abs().max()) < 0.1
 
 
 def test_a_gaussian_is_for_pictures_of_its_shape() -> None:

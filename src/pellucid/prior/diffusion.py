@@ -32,7 +32,7 @@ class DiffusionPrior(Prior):
             f = (v + 1) / 2 (Nichol and Dhariwal, 2021).
         codec: by default pictures are mapped to [-1, 1].
         multiple: the network takes sides that are multiples of this; others are padded by reflection and cropped back.
-        channels: of the network's pictures; a grey picture is given to a colour network as three equal channels.
+        channels: of the network's pictures; grey pictures are given to a network of colour as `_toned` makes them.
         autocast: dtype of the network's forward pass on the CPU or GPU, None for the parameters' own.
         plug_and_play: why the network is of use in plug-and-play methods alone, and no E[x_0 | x_t] at the levels that
             diffusion begins with: "blind", it is not told how strong the noise is; "weak", it knows weak noise only.
@@ -80,6 +80,9 @@ class DiffusionPrior(Prior):
             raise ShapeError(f"this prior takes {takes}, not of {found}; {remedy}")
 
     def _denoise(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor | None]:
+        if self.channels == 3 and x.shape[1] == 1:
+            x0, mix = self._denoise(*self._toned(x, t))
+            return x0.mean(1, keepdim=True), None if mix is None else mix.mean(1, keepdim=True)
         alpha, sigma = expand(self.process.alpha(t), x), expand(self.process.sigma(t), x)
         if self.predicts == "denoiser":
             ratio = self.process.ratio(t).clamp(min=1e-4)
@@ -96,20 +99,36 @@ class DiffusionPrior(Prior):
         eps = out if self.predicts == "eps" else -sigma * out
         return (x - sigma * eps) / alpha, mix
 
+    def _toned(self, x: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """A grey x_t as a colour network knows noisy pictures: (three channels, their time).
+
+        Three equal channels would carry the same noise three times, which no network of colour has seen. With w white
+        and of zero mean over the channels, x_t + sqrt(3) sigma_t w has independent noise of sqrt(3) sigma_t in each of
+        them, and its mean over the channels is x_t: nothing is lost, and the mean of what the network says is E[x_0 |
+        x_t] of a grey picture. w is the same field for all pictures and times.
+        """
+        process, field = (
+            self.process,
+            torch.randn(1, 3, *x.shape[2:], generator=torch.Generator().manual_seed(0), dtype=torch.float64),
+        )
+        w = (field - field.mean(1, keepdim=True)).to(x)
+        later = process.time_at_ratio(3**0.5 * process.ratio(t))
+        later = later if self.predicts == "denoiser" else process.on_grid(later)
+        louder = 3**0.5 * process.sigma(t)
+        scale = process.sigma(later) / louder.clamp(min=torch.finfo(torch.float64).tiny)
+        return expand(scale, x) * (x + expand(louder, x) * w), later
+
     def _call(self, x: Tensor, time: Tensor) -> Tensor:
         """The network on padded pictures, in its own dtype and memory format; the result in x's dtype."""
         height, width = x.shape[-2:]
         padded = pad_to_multiple(x, self.multiple)
-        if grey := self.channels == 3 and x.shape[1] == 1:
-            padded = padded.expand(-1, 3, -1, -1)
         dtype, device = self._own(x)
         context = torch.autocast(device.type, self.autocast) if self.autocast else nullcontext()
         with context:
             out = self.network(
                 padded.to(device, dtype), time.to(device, torch.float64 if dtype == torch.float64 else torch.float32)
             )
-        out = out.to(x.device, x.dtype)[..., :height, :width]
-        return out.mean(1, keepdim=True) if grey else out
+        return out.to(x.device, x.dtype)[..., :height, :width]
 
     def _own(self, x: Tensor) -> tuple[torch.dtype, torch.device]:
         parameter = next(self.network.parameters(), None) if isinstance(self.network, nn.Module) else None
