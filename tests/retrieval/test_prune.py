@@ -13,7 +13,7 @@ from pellucid.retrieval import Index, Keeping
 from pellucid.retrieval.check import check
 from pellucid.retrieval.prune import prune
 from pellucid.retrieval.readable import nearest_readable
-from tests.retrieval.conftest import draw, fill
+from tests.retrieval.conftest import draw
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def test_what_is_gone_or_changed_is_removed_and_the_rest_left(index: Index, phot
 
 def test_a_disk_that_is_missing_does_not_empty_an_index(index: Index, photos: Path, tmp_path: Path) -> None:
     photos.rename(tmp_path / "away")
-    with pytest.raises(ConfigError, match="12 of the 12 rows .* would go"):
+    with pytest.raises(ConfigError, match=r"12 of the 12 rows .* would go"):
         prune(index)
     assert len(index) == 12
     (tmp_path / "away").rename(photos)
@@ -57,9 +57,9 @@ def test_contents_that_are_damaged_or_no_pictures_are_removed(photos: Path, tmp_
         where="name = 'p004.png'", values={"picture": text, "picture_sha256": hashlib.sha256(text).hexdigest()}
     )
     key, columns = hashlib.sha256((photos / "p005.png").read_bytes()).hexdigest(), index.table.schema
-    vector = pa.array([[float("nan")] * 3072], columns.field("vector").type)
-    nan = pa.table([pa.array([key]), vector], schema=pa.schema([columns.field("sha256"), columns.field("vector")]))
-    index.table.merge_insert("sha256").when_matched_update_all().execute(nan)  # LanceDB itself lets it in
+    vector = pa.array([[float("inf")] * 3072], columns.field("vector").type)
+    infinite = pa.table([pa.array([key]), vector], schema=pa.schema([columns.field("sha256"), columns.field("vector")]))
+    index.table.merge_insert("sha256").when_matched_update_all().execute(infinite)  # LanceDB refuses NaN alone
     found = dict(prune(index))
     assert set(found) == {"p003.png", "p004.png", "p005.png"} and len(index) == 9 and check(index).fine
     assert "sha256 differs" in found["p003.png"] and "no picture" in found["p004.png"]
@@ -81,5 +81,5 @@ def test_the_next_nearest_takes_the_place_of_what_cannot_be_read(index: Index, p
     assert len(nearest_readable(index, x, 11).neighbours) == 8  # as many as there are
     for path in photos.iterdir():
         path.unlink()
-    with pytest.raises(ImageFileError, match="none of the 12 nearest pictures .* index prune"):
+    with pytest.raises(ImageFileError, match=r"none of the 12 nearest pictures .* index prune"):
         nearest_readable(index, x, 4)

@@ -34,7 +34,7 @@ def mend(table: Any, again: Sequence[tuple[str, Item]], nameless: Collection[str
     Raises:
         ConfigError: the table cannot be written to.
     """
-    first = {}
+    first: dict[str, Item] = {}
     for key, item in again:
         if hexadecimal(key) is not None and (paths or (item.licence and key in nameless)):
             first.setdefault(key, item)

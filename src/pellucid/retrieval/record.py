@@ -19,6 +19,7 @@ from pellucid.retrieval.fit import THUMBNAIL, fit, thumbnails
 from pellucid.retrieval.source import Item, Refusal, readable
 
 FORMAT = 1
+AT_ONCE = 64  # pictures that are embedded
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def make(
 
     Args:
         items: the files.
-        embed: their embedder; called once for all of them.
+        embed: their embedder; called for 64 at a time: it copies what it is given several times.
         keeping: what is kept.
         known: hashes that the table has already.
         pool: of threads that read and decode; None: one after the other.
@@ -104,7 +105,8 @@ def make(
             made.rows.append(outcome.row)
             squares.append(outcome.square)
     if squares:
-        made.vectors = embed.pictures(torch.cat(squares)).float().numpy()
+        groups = (squares[start : start + AT_ONCE] for start in range(0, len(squares), AT_ONCE))
+        made.vectors = torch.cat([embed.pictures(torch.cat(group)).float() for group in groups]).numpy()
         _require_finite(made, keeping)
     return made
 

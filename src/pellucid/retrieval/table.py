@@ -185,7 +185,7 @@ def read_tuning(database: Any) -> Tuning | None:
         tuning = Tuning(**latest)
         counts = _whole(tuning.nprobes, 1, 2**20) and _whole(tuning.refine, 1, 10**4)
         others = all(_whole(value, 0, 2**40) for value in (tuning.k, tuning.queries, tuning.rows))
-        if not (counts and others and isinstance(tuning.recall, float) and isinstance(tuning.kind, str)):
+        if not (counts and others and isinstance(latest["recall"], float) and isinstance(latest["kind"], str)):
             raise ValueError("numbers out of their range")
         return tuning
     except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
