@@ -44,9 +44,6 @@ def adir(
         carried: how much of eps y_t carries, mean or paper.
         eta: noise of the steps, above 0.
         learned_variance: draw with the network's own variance (ADM checkpoints).
-
-    Raises:
-        CompatibilityError: eta is 0, or a word or number is out of its range.
     """
     return Method(
         Inclusive(nfe) if rule == "paper" else Uniform(nfe),
