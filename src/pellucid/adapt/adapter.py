@@ -94,7 +94,8 @@ class Adapter:
         from safetensors import SafetensorError, safe_open
 
         if not path.is_file():
-            raise PriorError(f"there is no adapter {path}; --save-adapter writes one")
+            what = "is a folder, no adapter; an index belongs to --adapt" if path.is_dir() else "is not there"
+            raise PriorError(f"the adapter {path} {what}; --save-adapter writes one")
         if path.stat().st_size > LARGEST:
             raise PriorError(f"{path} is larger than {LARGEST:,} bytes, which no adapter is")
         try:

@@ -139,7 +139,7 @@ class Learned:
         parts = [f"{len(self.found.neighbours)} neighbours"] if self.found.neighbours else []
         parts += ["the measurement"] if self.own else []
         took = f"{self.cost.steps} steps, {duration(self.cost.seconds)}"
-        took += ", learned before and kept" if self.cost.cached else ""
+        took = f"learned before ({took}) and kept" if self.cost.cached else took
         terms = ", ".join(f"{count} {name}" for name, count in self.found.licences.items())
         line = f"adapted to {' and '.join(parts)}: {took}" + (f"; licences: {terms}" if terms else "")
         return line if self.saved is None else f"{line}\n{self.saved}: the adapter"
@@ -200,10 +200,12 @@ def wanted(
         save=save,
         cache=folder,
     )
+    if found.steps < 1:
+        raise ConfigError(f"--adapt-steps must be at least 1, not {found.steps}; without --adapt nothing is adapted")
     try:
         found.how(0)
     except CompatibilityError as error:
-        raise ConfigError(f"--adapt-steps, --adapt-lr: {error}") from error
+        raise ConfigError(f"--adapt-lr: {error}") from error
     return found
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from pellucid.errors import CompatibilityError, ConfigError
+from pellucid.images.read import SUFFIXES
 from pellucid.retrieval.ann import Tuning
 from pellucid.retrieval.contention import retried, said
 from pellucid.retrieval.record import FORMAT, Keeping, schema
@@ -40,7 +43,26 @@ class About:
     keeping: Keeping
 
 
-HINT = "there is no index at {0}; make one with: pellucid index build FOLDER -o {0}"
+def missing(uri: str | Path) -> ConfigError:
+    """There is no index at a place: what to do, which is another thing for a folder of pictures."""
+    place = Path(uri)
+    if "://" not in str(uri) and _holds_pictures(place):
+        return ConfigError(
+            f"{uri} is a folder of pictures, no index; make one of it with: pellucid index build {uri} -o "
+            f"{place.with_name(place.name + '.index')}"
+        )
+    near = difflib.get_close_matches(
+        place.name, [p.name for p in place.parent.glob("*.index") if p != place], n=1, cutoff=0.7
+    )
+    hint = f"did you mean {place.with_name(near[0])}?" if near and "://" not in str(uri) else ""
+    return ConfigError(f"there is no index at {uri}; {hint or f'make one with: pellucid index build FOLDER -o {uri}'}")
+
+
+def _holds_pictures(place: Path) -> bool:
+    """Whether a folder holds a picture at its top; few files are looked at."""
+    if not place.is_dir():
+        return False
+    return any(path.suffix.lower() in SUFFIXES for path in islice(place.iterdir(), 1000))
 
 
 def connect(uri: str | Path, options: dict[str, str] | None = None, *, make: bool = False) -> Any:
@@ -64,7 +86,9 @@ def connect(uri: str | Path, options: dict[str, str] | None = None, *, make: boo
         if Path(uri).exists() and not Path(uri).is_dir():
             raise ConfigError(f"{uri} is a file; an index is a folder, or a place in an object store")
         if not make and not Path(uri).exists():  # or LanceDB would make it
-            raise ConfigError(HINT.format(uri))
+            raise missing(uri)
+        if make and _holds_pictures(Path(uri)):
+            raise ConfigError(f"{uri} is a folder of pictures; an index goes into a folder of its own, {uri}.index")
     try:
         return lancedb.connect(str(uri), storage_options=options, read_consistency_interval=timedelta(0))
     except (OSError, RuntimeError, ValueError) as error:
@@ -84,7 +108,7 @@ def open_table(database: Any, uri: str | Path) -> tuple[Any, About]:
     """
     try:
         if PICTURES not in names(database):
-            raise ConfigError(HINT.format(uri))
+            raise missing(uri)
         table = database.open_table(PICTURES)
         found = table.schema.metadata or {}
     except (OSError, RuntimeError, ValueError) as error:
