@@ -97,10 +97,11 @@ def costs(results: Results) -> Iterator[str]:
 def queries(results: Results) -> Iterator[str]:
     """A2: what is best looked for."""
     rows = results.table("adir-queries")
+    count = len({row["image"] for row in rows})
     yield (
         "What a collection is best searched by: the share of the 20 nearest that the true picture would have found "
-        "too, and the mean cosine of those found to the true picture (24 pictures; a first reconstruction by DDRM in "
-        "20 calls):"
+        f"too, and the mean cosine of those found to the true picture ({count} pictures; a first one is DDRM's "
+        "in 20 calls):"
     )
     yield ""
     yield "| task | y as a picture | | a first reconstruction | | mean of both embeddings | |"
