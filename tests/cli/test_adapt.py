@@ -151,7 +151,7 @@ def test_the_dry_run_adapts_nothing_and_writes_nothing(
 ) -> None:
     flags = (*SR, "--adapt", index, "--neighbours", "2", "--dry-run")
     ran = command("restore", small, "-o", tmp_path / "a.png", *flags)
-    assert ran.code == 0 and f"2 of 5 pictures in {index}, 400 steps; the nearest is" in ran.out
+    assert ran.code == 0 and f"2 of 5 pictures in {index}, 100 steps; the nearest is" in ran.out
     assert not (tmp_path / "cache").exists() and not (tmp_path / "a.png").exists()
     short = report(command("restore", small, "-o", tmp_path / "a.png", *flags, *SHORT, "--json"))
     long = report(command("restore", small, "-o", tmp_path / "a.png", *flags, "--adapt-steps", "40000", "--json"))

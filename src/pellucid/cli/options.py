@@ -61,9 +61,9 @@ Adapt = Annotated[
 ]
 Neighbours = Annotated[int | None, typer.Option(help="How many of the index's pictures are learned from; 20.")]
 AdaptSteps = Annotated[
-    int | None, typer.Option(help="Of the adaptation; 400. --seconds limits what comes after it alone.")
+    int | None, typer.Option(help="Of the adaptation; 100. --seconds limits what comes after it alone.")
 ]
-AdaptLr = Annotated[float | None, typer.Option(help="Its rate; 1e-4.")]
+AdaptLr = Annotated[float | None, typer.Option(help="Its rate; 1e-3.")]
 AdaptOwn = Annotated[
     bool, typer.Option("--adapt-own", help="Adapt to the measurement itself, too; alone without --adapt.")
 ]

@@ -32,7 +32,7 @@ ARMS = {
     "surroundings": "oracle: the same photograph around the crop",
     "photos": "nearest of photographs, by embedding",
 }
-STEPS = (10, 25, 50, 100)
+STEPS = (10, 25, 50, 100, 200)
 TASK = "grey"  # of the settings and the collections
 GREEN, ORANGE = "#0b6e4f", "#c84c09"
 
