@@ -217,7 +217,7 @@ def test_a_missing_experiment_is_said_to_be_missing(tmp_path: Path) -> None:
     with pytest.raises(MissingResults):
         Results(tmp_path).table("rows")
     tested = {one.claim.name: one for one in page.test_all(tmp_path)}
-    assert tested["S1"].verdict == tested["R1"].verdict == page.UNRUN and tested["A1"].verdict == page.UNTESTED
+    assert {one.verdict for one in tested.values()} == {page.UNRUN}
     assert page.UNRUN in page.text(tmp_path)
 
 

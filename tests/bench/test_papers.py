@@ -26,7 +26,7 @@ from pellucid.nn.restorer import DiracNetwork
 from pellucid.nn.severity import make_severity
 
 FOLDER = Path(__file__).parents[2] / "papers"
-TRAININGS = ("dirac", "severity")  # folders
+TRAININGS = ("adir", "dirac", "severity")  # folders
 PAPERS = sorted(path for path in FOLDER.rglob("*.toml") if path.parent.name not in TRAININGS)
 FAMILIES = {"blur": "blur", "hole": "hole:widest={std}", "views": "views"}  # of Dirac's tasks, by name
 OFFLINE = {"lpips-vgg": "effnet_distance", "fid": "effnet_frechet"}  # weights that come with a package

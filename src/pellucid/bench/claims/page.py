@@ -21,7 +21,6 @@ IMAGES = ROOT / "docs" / "images" / "reproduction"
 RESULTS = ROOT / "bench" / "results"
 MADE = "<!-- made by `python -m pellucid.bench.claims page` from bench/results; change it there -->"
 SIGN = {True: "yes", False: "no", None: "undecided"}
-UNTESTED = "not yet tested: the method is not built"
 UNRUN = "not yet tested: its experiment was not run"
 COLUMNS = (("psnr", "PSNR / dB", ".2f"), ("ssim", "SSIM", ".3f"), ("effnet_distance", "feature distance", ".4f"))
 
@@ -94,17 +93,15 @@ def test_all(folder: Path) -> list[Tested]:
 
 def _tested(claim: Claim, folder: Path) -> Tested:
     paper = _paper(claim)
-    if paper is None:
-        return Tested(claim, (), UNTESTED)
     try:
         return Tested(claim, tuple(paper.tests[claim.name](paper.results(folder))))
     except (MissingResults, KeyError):
         return Tested(claim, (), UNRUN)
 
 
-def _paper(claim: Claim) -> Paper | None:
-    """The paper that the claim is of, if its method is built."""
-    return next((paper for paper in PAPERS if claim.name[0] == paper.letter), None)
+def _paper(claim: Claim) -> Paper:
+    """The paper that the claim is of."""
+    return next(paper for paper in PAPERS if claim.name[0] == paper.letter)
 
 
 def text(folder: Path) -> str:
@@ -113,7 +110,8 @@ def text(folder: Path) -> str:
     blocks = [MADE, INTRODUCTION, "\n".join(_overview(tested)), "## How to read the figures", READING]
     blocks += _settings(folder)
     for one in tested:
-        if one.parts and (paper := _paper(one.claim)):
+        if one.parts:
+            paper = _paper(one.claim)
             blocks += _section(one, paper, paper.results(folder))
     blocks += _numbers(folder)
     return "\n\n".join(blocks) + "\n"
