@@ -196,7 +196,7 @@ def test_the_measurement_alone_and_a_first_reconstruction(
     )
     assert same["adaptation"]["cached"] is True
     text = command("restore", small, "-o", tmp_path / "a.png", *SR, "--adapt-own", *SHORT)
-    assert "adapted to the measurement: 3 steps" in text.out
+    assert "adapted to the measurement: learned before (3 steps" in text.out
     flags = ("--adapt", index, "--neighbours", "2", *SHORT, "--json")
     y = report(command("restore", small, "-o", tmp_path / "a.png", *SR, *flags))
     both = report(command("restore", small, "-o", tmp_path / "a.png", *SR, *flags, "--adapt-query", "both"))

@@ -123,7 +123,7 @@ def test_files_that_moved_are_added_again_and_what_is_gone_is_pruned(
         (["search", "INDEX", "PHOTOS/p000.png", "--save", "OUT"], 10, "does not exist; make it"),
         (["build", "PHOTOS", "-o", ""], 7, "--output is empty"),
         (["info", ""], 7, "has no name"),
-        (["info", "PHOTOS"], 7, "there is no index"),
+        (["info", "PHOTOS"], 7, "is a folder of pictures, no index"),
         (["verify", "OUT"], 7, "there is no index"),
     ],
 )

@@ -144,7 +144,7 @@ def test_what_is_refused(pellucid_: Command, photo: Path, model: Path, tmp_path:
         ((*good, "--precision", "half"), 7, "--precision must be"),
         ((*good, "--save-adapter", tmp_path / "a.safetensors"), 7, "add --adapt INDEX"),
         ((*good, "--adapt", tmp_path / "none"), 7, "none"),
-        ((*good, "--adapter", tmp_path / "a.st"), 9, "no adapter"),
+        ((*good, "--adapter", tmp_path / "a.st"), 9, "is not there"),
         ((*good, "--adapter", photo), 9, "no adapter"),
         ((*good, "-o", photo), 10, "would be overwritten"),
         ((*good, "-o", tmp_path / "out.gif"), 10, "suffix"),

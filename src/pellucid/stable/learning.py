@@ -66,6 +66,9 @@ class Learning:
         if crop is not None and crop < SMALLEST_CROP:
             raise ConfigError(f"--adapt-crop must be at least {SMALLEST_CROP}, not {crop}")
         found = NEIGHBOURS if index is not None and neighbours is None else neighbours
+        if index is not None:  # the paper's for Stable Diffusion, where `restore` has others
+            usual = Training()
+            steps, lr = usual.steps if steps is None else steps, usual.lr if lr is None else lr
         asked = adapting.wanted(index, found, steps, lr, False, None, adapter, save, False)
         return None if asked is None else cls(asked, CROP if crop is None else crop, attention)
 
