@@ -65,6 +65,14 @@ def test_the_base_is_neither_moved_nor_thawed_nor_copied(style: Lora | Full) -> 
         assert not {parameter.data_ptr() for parameter in free.parameters()} & held
 
 
+def test_in_float64_merging_loses_nothing() -> None:
+    base = network().double()
+    free, adapter = moved(base)
+    with torch.no_grad():
+        found, wanted = adapter.into(base)(X.double(), C.double()), free(X.double(), C.double())
+    assert float((found - wanted).abs().max()) < 1e-12
+
+
 def test_every_convolution_has_factors_of_its_rank() -> None:
     base = network()
     found = factors(trainable(base, STYLE), STYLE)

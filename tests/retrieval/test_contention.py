@@ -14,7 +14,7 @@ from tests.retrieval.conftest import fill
 from tests.retrieval.test_ann import Vectors, of, rows
 
 TAKEN_BACK = (
-    "lance error: Retryable commit conflict for version 7: This CreateIndex was preempted by Rewrite, /root/x.rs"
+    "lance error: Retryable commit conflict for version 7: This CreateIndex was preempted by Rewrite, /lance/src/x.rs"
 )
 
 

@@ -27,7 +27,7 @@ class Adapter:
     Attributes:
         style: which ones could.
         state: "<module>.lora_A" and "<module>.lora_B", or whole weights by name; float32, on the CPU.
-        about: how it was made: steps, seconds, losses, the prior's and the neighbours' hashes.
+        about: how it was made: steps, seconds, losses.
     """
 
     style: Style
@@ -65,7 +65,7 @@ class Adapter:
                 raise CompatibilityError(f"the adapter is of another network: it has factors of {module}")
 
             def change(weight: Tensor, a: Tensor = a, b: Tensor = b) -> Tensor:  # type: ignore[assignment]
-                return weight.float() + delta(weight, a, b, scaling).to(weight.device)
+                return weight.double() + delta(weight, a, b, scaling).to(weight.device)
 
             changes[name] = change
         return changes

@@ -64,10 +64,6 @@ class Lora:
 class Full:
     """All weights move: what LoRA is compared with. The first version of ADIR (2022) did so."""
 
-    def targets(self, network: nn.Module) -> list[str]:
-        """Names of all parameters."""
-        return sorted(name for name, _ in network.named_parameters())
-
 
 Style = Lora | Full
 
@@ -155,8 +151,8 @@ def _plain(name: str) -> str:
 
 
 def delta(weight: Tensor, a: Tensor, b: Tensor, scaling: float) -> Tensor:
-    """(alpha / rank) B A in the shape of W, in float32: (out, in, h, w), or (out, in) for a linear layer."""
-    flat = b.float().flatten(1) @ a.float().flatten(1)
+    """(alpha / rank) B A in the shape of W, in float64: (out, in, h, w), or (out, in) for a linear layer."""
+    flat = b.double().flatten(1) @ a.double().flatten(1)
     return (scaling * flat).reshape(weight.shape)
 
 
