@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -12,6 +13,7 @@ from pellucid.errors import ConfigError
 ATTEMPTS = 8
 PAUSE = 0.2  # seconds, at most, after the first attempt; then twice as long every time
 WORDS = ("conflict", "contention", "retry", "preempted")
+SOURCE = re.compile(r", /\S+\.rs")  # where in LanceDB's own source an error arose
 
 T = TypeVar("T")
 
@@ -52,4 +54,4 @@ def conflicting(error: BaseException) -> bool:
 def said(error: BaseException) -> str:
     """What LanceDB says, without its own source's places."""
     text = " ".join(str(error).split())
-    return text.partition(", /root/")[0][:300] or type(error).__name__
+    return SOURCE.split(text, maxsplit=1)[0][:300] or type(error).__name__
