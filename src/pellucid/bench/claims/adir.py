@@ -98,7 +98,7 @@ EXPERIMENTS = {
     "A2": "Plan adir-table; the embedding is EfficientNet-Lite0's, since no vision-language weights were at hand.",
     "A3": "Plan adir-resolution: four pictures of 512 pixels; the prior was trained on crops of 64 to 128.",
     "A4": "Plan adir-guidance: forms of g with the prior `photo` as it is, all with the same step.",
-    "A5": "Plan adir-samplers: CT, the adapters of adir-domain. Latent ReSample is not among them: hours.",
+    "A5": "Plan adir-samplers: CT, the adapters of adir-domain. Latent ReSample was not run.",
     "A6": "Plan adir-collections: CT, colourised. `20`: that many slices; `narrow`: one end of the body; `photos`: "
     "squares of photographs.",
 }
